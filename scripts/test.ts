@@ -1,0 +1,164 @@
+/**
+ * Runs the one test suite on Node, Deno and Bun, one runtime after the other, and ends with a line
+ * `N passed, N failed` (and `, N skipped`) that counts every test once for each runtime that ran it.
+ *
+ * ```sh
+ * npm test                                  # everything
+ * npm test -- client backoff                # the files with one of these in their name
+ * npm test -- --runtime node --limit 5      # one runtime, ended after five minutes
+ * ```
+ *
+ * It exits with 1 if a test failed, or if a runtime crashed, hung or ran no test.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { type Counts, countTests } from "./junit.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const bin = (name: string) => join(root, "node_modules", ".bin", name);
+
+/** How each runtime is told to run `files` and to write a JUnit report beside what it prints. */
+const runtimes: Record<string, (files: string[], report: string) => string[]> = {
+  node: (files, report) => [
+    process.execPath,
+    "--import=tsx",
+    "--test",
+    "--test-reporter=spec",
+    "--test-reporter-destination=stdout",
+    "--test-reporter=junit",
+    `--test-reporter-destination=${report}`,
+    ...files,
+  ],
+  deno: (files, report) => [
+    bin("deno"),
+    "test",
+    "--allow-all",
+    "--no-check",
+    `--junit-path=${report}`,
+    ...files,
+  ],
+  // Bun ends a test after 5 s unless told otherwise; the other two leave that to the limit of the whole run.
+  bun: (files, report) => [
+    bin("bun"),
+    "test",
+    "--timeout=600000",
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+    ...files.map((file) => `./${file}`),
+  ],
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runtime: { type: "string", multiple: true, default: Object.keys(runtimes) },
+    /** Minutes that one runtime may take for the whole suite. */
+    limit: { type: "string", default: "25" },
+  },
+});
+const limit = Number(values.limit) * 60_000;
+if (!(limit > 0)) throw new Error(`--limit is minutes, got ${JSON.stringify(values.limit)}`);
+for (const name of values.runtime) {
+  if (Object.hasOwn(runtimes, name)) continue;
+  const known = Object.keys(runtimes).join(", ");
+  throw new Error(`--runtime is one of ${known}, got ${JSON.stringify(name)}`);
+}
+
+const files = (await readdir(join(root, "tests")))
+  .filter((name) => name.endsWith(".test.ts"))
+  .filter((name) => positionals.length === 0 || positionals.some((part) => name.includes(part)))
+  .sort()
+  .map((name) => `tests/${name}`);
+if (files.length === 0) throw new Error(`no file in tests/ matches ${positionals.join(", ")}`);
+
+const reports = await mkdtemp(join(tmpdir(), "streamside-test-"));
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+const lines: string[] = [];
+for (const name of values.runtime) {
+  const began = performance.now();
+  const { counts, fault } = await runSuite(name);
+  if (fault) console.error(`\n${name}: ${fault}`);
+  for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  lines.push(`${name}: ${summary(counts)} in ${seconds} s${fault ? ` (${fault})` : ""}`);
+}
+await rm(reports, { recursive: true });
+
+console.log(`\n${lines.join("\n")}\n\n${summary(total)}`);
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+
+/** Runs the files on one runtime. A fault of the run itself is told, and counts as one failure. */
+async function runSuite(name: string): Promise<{ counts: Counts; fault: string | undefined }> {
+  console.log(`\n${name}: ${files.length} files`);
+  const report = join(reports, `${name}.xml`);
+  const { code, ended } = await run(runtimes[name]!(files, report));
+
+  let counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  let fault: string | undefined;
+  try {
+    counts = countTests(await readFile(report, "utf8"), isTestFile);
+    if (counts.passed + counts.failed === 0) fault = "ran no test";
+  } catch (error) {
+    fault = `left no readable report: ${error}`;
+  }
+  if (code === null) fault = ended;
+  else if (code !== 0 && counts.failed === 0) {
+    fault = `${ended}, though no test failed${fault ? `; ${fault}` : ""}`;
+  }
+  if (fault) counts.failed++;
+  return { counts, fault };
+}
+
+function isTestFile(name: string): boolean {
+  return files.some((file) => resolve(root, name) === join(root, file));
+}
+
+/** Runs a command in a process group of its own. `code` is null when it did not end by itself. */
+async function run(
+  [command, ...args]: string[],
+): Promise<{ code: number | null; ended: string }> {
+  const child = spawn(command!, args, { cwd: root, detached: true, stdio: "inherit" });
+  // A group of its own does not get the terminal's Ctrl-C.
+  const interrupted = (signal: NodeJS.Signals) => {
+    killGroup(child.pid);
+    process.exit(signal === "SIGINT" ? 130 : 143);
+  };
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+  let hung = false;
+  const timer = setTimeout(() => {
+    hung = true;
+    killGroup(child.pid);
+  }, limit);
+  try {
+    const [code, signal] = await new Promise<[number | null, string | null]>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("exit", (code, signal) => resolve([code, signal]));
+    });
+    if (hung) return { code: null, ended: `hung: stopped after ${values.limit} minutes` };
+    killGroup(child.pid); // what a failed test may have left running
+    return { code, ended: signal ? `ended by ${signal}` : `ended with exit code ${code}` };
+  } finally {
+    clearTimeout(timer);
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+  }
+}
+
+function killGroup(leader: number | undefined): void {
+  if (leader === undefined) return;
+  try {
+    process.kill(-leader, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // ESRCH: nobody is left
+  }
+}
+
+function summary({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
