@@ -1,0 +1,59 @@
+/**
+ * Checks what the entry points may reach, types included: the server and the client run on web standards alone, so
+ * neither imports a runtime's modules; each imports no package but `eventsource-parser`; and the client imports
+ * nothing of the server's but the files listed here.
+ *
+ * Globals of a runtime (`Deno`, `Bun`, `process`, `Buffer`) are the type checker's matter: `tsconfig.web.json`.
+ *
+ * @module
+ */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const packages = ["eventsource-parser"];
+/** What server and client share: the reconnection policy. */
+const shared = ["src/backoff.ts"];
+
+const server = reach("mod.ts");
+const client = reach("src/client.ts");
+const faults = [
+  ...[...server].filter(foreign).map((name) => `mod.ts reaches ${name}`),
+  ...[...client].filter(foreign).map((name) => `src/client.ts reaches ${name}`),
+  ...[...client].filter((name) => name.startsWith("src/") && server.has(name))
+    .filter((name) => !shared.includes(name))
+    .map((name) => `src/client.ts reaches the server's ${name}`),
+];
+for (const fault of faults) console.error(fault);
+console.log(`mod.ts reaches ${server.size} modules, src/client.ts ${client.size}`);
+process.exitCode = faults.length > 0 ? 1 : 0;
+
+function foreign(name: string): boolean {
+  return name !== "mod.ts" && !name.startsWith("src/") && !packages.includes(name);
+}
+
+/** The modules that an entry point reaches: paths inside the project, names of packages, or `node:…`. */
+function reach(entry: string): Set<string> {
+  const json = execFileSync(join(root, "node_modules/.bin/deno"), ["info", "--json", entry], {
+    cwd: root,
+    encoding: "utf8",
+    maxBuffer: 2 ** 28,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const graph = JSON.parse(json) as { modules: { specifier: string; error?: string }[] };
+  const names = graph.modules.map((module) => {
+    if (module.error) throw new Error(`${module.specifier}: ${module.error}`);
+    return nameOf(module.specifier);
+  });
+  // Deno adds Node's declarations to every graph that holds a package.
+  return new Set(names.filter((name) => name !== "@types/node"));
+}
+
+function nameOf(specifier: string): string {
+  const inPackage = /\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(specifier);
+  if (inPackage) return inPackage[1]!;
+  const home = pathToFileURL(root).href;
+  return specifier.startsWith(home) ? specifier.slice(home.length) : specifier;
+}
