@@ -1,0 +1,315 @@
+/**
+ * A small real application on Streamside, as one function from Request to Response: it runs wherever those do.
+ * `examples/node.ts`, `deno.ts` and `bun.ts` are a few lines that give it a port.
+ *
+ * Four stories, each with another kind of event: a *sync* that copies a directory and tells the session that asked how
+ * far it is; a *lock* on a document that all other sessions are told of; a *background task* that tells its outcome
+ * later; and an *outside change*, a watched directory whose changed files everyone is told of.
+ *
+ * @module
+ */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { createHandler, createHub, sessionFromRequest } from "../../mod.ts";
+import { count } from "./count.ts";
+import type { Events } from "./events.ts";
+import { Problem, readObject, text } from "./http.ts";
+import { loadPage } from "./page.ts";
+import { type Session, Sessions } from "./sessions.ts";
+import { sync } from "./sync.ts";
+import { watchDirectory } from "./watch.ts";
+
+/** Options of {@link createApp}. */
+export interface AppOptions {
+  /** The directory that a sync copies and tasks read. Default: `SOURCE`, or `node_modules`. */
+  source?: string;
+  /** The directory whose changes everyone is told of. Default: `WATCH`, or a new temporary one. */
+  watch?: string;
+  /** How long a login lasts, in ms. Default: `SESSION_LIFETIME`, or eight hours. */
+  sessionLifetime?: number;
+}
+
+/** The application. */
+export interface App {
+  /** Answers a request. */
+  fetch(request: Request): Promise<Response>;
+  /** Ends all that runs and drains the streams, spread over `within` ms; then nothing of it is left. */
+  close(options: { within: number }): Promise<void>;
+}
+
+const documents = ["Budget", "Contract", "Roadmap"];
+const syncBounds = { files: 10_000, bytes: 256 * 2 ** 20, fileBytes: 16 * 2 ** 20 };
+/** How many syncs, and how many tasks, may run at a time. */
+const maxRunning = 8;
+const maxSessions = 1000;
+
+/** Starts the application: builds its page, and watches its directory. */
+export async function createApp(options: AppOptions = {}): Promise<App> {
+  const source = resolve(options.source ?? process.env.SOURCE ?? "node_modules");
+  const lifetime = options.sessionLifetime ?? Number(process.env.SESSION_LIFETIME ?? 8 * 3_600_000);
+  const temporary = await mkdtemp(join(tmpdir(), "streamside-app-"));
+  const watched = resolve(options.watch ?? process.env.WATCH ?? join(temporary, "watched"));
+  await mkdir(watched, { recursive: true });
+  const page = await loadPage();
+
+  const hub = createHub<Events>();
+  const sessions = new Sessions(lifetime, maxSessions);
+  const locks = new Map<string, Session>();
+  const syncs = new Map<Session, AbortController>();
+  const tasks = new Set<string>();
+  const running = new Set<Promise<void>>();
+  let closing = false;
+
+  const sse = createHandler(hub, {
+    basePath: "/api/v1/sse",
+    authenticate(request) {
+      const session = sessions.get(sessionFromRequest(request));
+      return session ? { session: session.id, expires: session.expires } : null;
+    },
+  });
+
+  const stopWatching = watchDirectory(watched, (change) => {
+    inBackground(() => hub.broadcast("fileChanged", change, { key: `file ${change.fileId}` }));
+  }, (error) => console.error("watching", watched, "failed:", error));
+
+  /** Does what nobody waits for; what goes wrong in it is logged, unless the application is closing anyway. */
+  function inBackground(work: () => Promise<unknown>): void {
+    if (closing) return;
+    const promise = work().then(() => {}, (error) => {
+      if (!closing) console.error(error);
+    }).finally(() => running.delete(promise));
+    running.add(promise);
+  }
+
+  function sessionOf(request: Request): Session {
+    const session = sessions.get(sessionFromRequest(request));
+    if (!session) throw new Problem(401, "Log in first: there is no such session.");
+    return session;
+  }
+
+  function logIn(name: string): Session {
+    return sessions.begin(name, (session) => {
+      for (const [document, holder] of locks) if (holder === session) unlock(document, session);
+      inBackground(() => hub.disconnect(session.id));
+      // A sync that still runs is aborted by the session's signal, and removes its copy itself.
+      if (!syncs.has(session)) inBackground(() => removeCopy(session));
+    });
+  }
+
+  /** What a page shows, and the cursor from which on the hub tells it all that changes. */
+  function state(session: Session): Record<string, unknown> {
+    return {
+      cursor: hub.cursor(),
+      sessionId: session.id,
+      name: session.name,
+      expires: session.expires,
+      documents: documents.map((document) => {
+        const holder = locks.get(document);
+        return { document, lockedBy: holder?.name ?? null, mine: holder === session };
+      }),
+      syncing: syncs.has(session),
+      source,
+      watched,
+    };
+  }
+
+  function unlock(document: string, session: Session): void {
+    locks.delete(document);
+    inBackground(() => hub.broadcast("documentUnlocked", { document }, { except: session.id }));
+  }
+
+  function copyOf(session: Session): string {
+    return join(temporary, "copies", session.id);
+  }
+
+  function removeCopy(session: Session): Promise<void> {
+    return rm(copyOf(session), { recursive: true, force: true });
+  }
+
+  async function runSync(session: Session, signal: AbortSignal): Promise<void> {
+    const say = (message: string, key?: string) =>
+      hub.send(session.id, "syncMessage", message, { key });
+    const target = copyOf(session);
+    try {
+      let [total, percent, folder] = [0, -1, ""];
+      let last = { files: 0, bytes: 0 };
+      await say(`Looking for files in ${source}`);
+      for await (const step of sync(source, target, syncBounds, signal)) {
+        if (step.type === "found") {
+          total = step.bytes;
+          const leftOut = step.leftOut > 0 ? `; ${step.leftOut} over the limits are left out` : "";
+          await say(`Found ${step.files} files, ${megabytes(step.bytes)}${leftOut}`);
+          continue;
+        }
+        last = step;
+        // A reader that lags needs the newest of these, not each one: hence the keys.
+        const copied = step.path.split("/")[0]!;
+        if (copied !== folder) await say(`Copying ${folder = copied}`, "folder");
+        const done = total > 0 ? Math.floor((step.bytes / total) * 100) : 0;
+        if (done > percent && done < 100) {
+          await hub.send(session.id, "syncProgress", percent = done, { key: "progress" });
+        }
+      }
+      await hub.send(session.id, "syncProgress", 100, { key: "progress" });
+      await say(
+        `Done: ${last.files} files, ${megabytes(last.bytes)} hashed and copied to ${target}`,
+      );
+    } catch (error) {
+      if (closing || session.signal.aborted) return; // nobody is there to be told
+      if (!signal.aborted) console.error("sync failed:", error);
+      await say(signal.aborted ? "Cancelled" : `Failed: ${(error as Error).message}`);
+    } finally {
+      syncs.delete(session);
+      if (session.signal.aborted) await removeCopy(session);
+    }
+  }
+
+  async function runTask(session: Session, taskId: string, file: string): Promise<void> {
+    try {
+      const counts = await count(source, file, session.signal);
+      await hub.send(session.id, "taskCompleted", { taskId, file, ...counts });
+    } catch (error) {
+      if (closing || session.signal.aborted) return;
+      await hub.send(session.id, "taskFailed", { taskId, file, error: (error as Error).message });
+    } finally {
+      tasks.delete(taskId);
+    }
+  }
+
+  const routes: Record<string, Record<string, (request: Request) => Response | Promise<Response>>> =
+    {
+      "/": { GET: () => asset("text/html", page.html) },
+      "/page.js": { GET: () => asset("text/javascript", page.script) },
+      "/style.css": { GET: () => asset("text/css", page.style) },
+      "/api/v1/session": {
+        GET: (request) => json(200, state(sessionOf(request))),
+      },
+      "/api/v1/login": {
+        async POST(request) {
+          return json(200, state(logIn(text(await readObject(request), "name", 40))));
+        },
+      },
+      "/api/v1/logout": {
+        POST(request) {
+          sessions.end(sessionOf(request));
+          return new Response(null, { status: 204 });
+        },
+      },
+      "/api/v1/sync": {
+        POST(request) {
+          const session = sessionOf(request);
+          if (syncs.has(session)) throw new Problem(409, "Your sync is running already.");
+          if (syncs.size >= maxRunning) throw new Problem(429, "Too many syncs are running.");
+          const cancel = new AbortController();
+          syncs.set(session, cancel);
+          const signal = AbortSignal.any([cancel.signal, session.signal]);
+          inBackground(() => runSync(session, signal));
+          return json(202, { source });
+        },
+        DELETE(request) {
+          const cancel = syncs.get(sessionOf(request));
+          if (!cancel) throw new Problem(409, "No sync of yours is running.");
+          cancel.abort();
+          return new Response(null, { status: 204 });
+        },
+      },
+      "/api/v1/lock": {
+        async POST(request) {
+          const session = sessionOf(request);
+          const document = documentIn(await readObject(request));
+          const holder = locks.get(document);
+          if (holder && holder !== session) {
+            throw new Problem(409, `${holder.name} has locked ${document}.`);
+          }
+          if (!holder) {
+            locks.set(document, session);
+            await hub.broadcast("documentLocked", { document, by: session.name }, {
+              except: session.id,
+            });
+          }
+          return json(200, { document });
+        },
+        async DELETE(request) {
+          const session = sessionOf(request);
+          const document = documentIn(await readObject(request));
+          if (locks.get(document) !== session) {
+            throw new Problem(409, `You have not locked ${document}.`);
+          }
+          unlock(document, session);
+          return json(200, { document });
+        },
+      },
+      "/api/v1/task": {
+        async POST(request) {
+          const session = sessionOf(request);
+          const file = text(await readObject(request), "file", 1024);
+          if (tasks.size >= maxRunning) throw new Problem(429, "Too many tasks are running.");
+          const taskId = crypto.randomUUID();
+          tasks.add(taskId);
+          inBackground(() => runTask(session, taskId, file));
+          return json(202, { taskId });
+        },
+      },
+    };
+
+  async function answer(request: Request): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    if (pathname.startsWith("/api/v1/sse/")) return await sse(request);
+    const route = Object.hasOwn(routes, pathname) ? routes[pathname]! : undefined;
+    if (!route) throw new Problem(404, "There is nothing here.");
+    const handle = Object.hasOwn(route, request.method) ? route[request.method]! : undefined;
+    if (!handle) {
+      const allow = Object.keys(route).join(", ");
+      throw new Problem(405, `Use ${allow}.`, { allow });
+    }
+    if (closing) throw new Problem(503, "The server is going away.", { "retry-after": "2" });
+    return await handle(request);
+  }
+
+  return {
+    async fetch(request) {
+      try {
+        return await answer(request);
+      } catch (error) {
+        if (error instanceof Problem) return error.toResponse();
+        console.error(error);
+        return new Problem(500, "The server failed; its log says why.").toResponse();
+      }
+    },
+    async close({ within }) {
+      closing = true;
+      stopWatching();
+      await hub.close({ within });
+      sessions.endAll();
+      await Promise.all(running);
+      await rm(temporary, { recursive: true, force: true });
+    },
+  };
+}
+
+function documentIn(object: Record<string, unknown>): string {
+  const document = text(object, "document", 40);
+  if (!documents.includes(document)) throw new Problem(404, "There is no such document.");
+  return document;
+}
+
+function json(status: number, value: unknown): Response {
+  return Response.json(value, { status, headers: { "cache-control": "no-store" } });
+}
+
+function asset(type: string, content: string): Response {
+  return new Response(content, {
+    headers: {
+      "content-type": `${type}; charset=utf-8`,
+      "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-cache",
+    },
+  });
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,22 @@
+/**
+ * The application on Bun: `bun run examples/bun.ts`.
+ *
+ * @module
+ */
+import process from "node:process";
+import { createApp } from "./app/app.ts";
+
+const app = await createApp();
+const server = Bun.serve({
+  port: Number(process.env.PORT ?? 8080),
+  fetch: app.fetch,
+  idleTimeout: 0, // Bun ends a response that says nothing for 10 s; a stream may
+});
+console.log(`Streamside is on http://localhost:${server.port}`);
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.once(signal, async () => {
+    await app.close({ within: 2000 });
+    await server.stop();
+  });
+}

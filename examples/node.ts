@@ -1,0 +1,23 @@
+/**
+ * The application on Node: `npm start`, or `PORT=3000 npm start`.
+ *
+ * @module
+ */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import process from "node:process";
+import { toNodeListener } from "../src/node.ts";
+import { createApp } from "./app/app.ts";
+
+const app = await createApp();
+const server = createServer(toNodeListener(app.fetch));
+server.listen(Number(process.env.PORT ?? 8080), () => {
+  console.log(`Streamside is on http://localhost:${(server.address() as AddressInfo).port}`);
+});
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.once(signal, async () => {
+    await app.close({ within: 2000 });
+    server.close();
+  });
+}
