@@ -1,0 +1,64 @@
+/**
+ * Which pages may use the handler: an allow-list of origins (Fetch Standard, 3.2, "HTTP CORS protocol").
+ *
+ * @module
+ */
+
+/** The headers that a response needs because of the request's `Origin`. */
+export function crossOriginHeaders(
+  request: Request,
+  allowed: readonly string[],
+): [string, string][] {
+  if (allowed.length === 0) return [];
+  // A cache must not give the answer made for one origin to a page of another.
+  const headers: [string, string][] = [["Vary", "Origin"]];
+  const origin = request.headers.get("Origin");
+  if (origin === null) return headers;
+  if (allowed.includes(origin)) {
+    headers.push(["Access-Control-Allow-Origin", origin], [
+      "Access-Control-Allow-Credentials",
+      "true",
+    ]);
+  } else if (allowed.includes("*")) headers.push(["Access-Control-Allow-Origin", "*"]);
+  else return headers;
+  headers.push(["Access-Control-Expose-Headers", "Retry-After"]);
+  return headers;
+}
+
+/** The answer to OPTIONS: what the path takes, and, to a preflight from an allowed origin, that it may come. */
+export function preflight(request: Request, allowed: readonly string[], allow: string): Response {
+  const headers = new Headers({ Allow: allow });
+  const origin = request.headers.get("Origin");
+  if (origin !== null && (allowed.includes(origin) || allowed.includes("*"))) {
+    headers.set("Access-Control-Allow-Methods", allow);
+    headers.set(
+      "Access-Control-Allow-Headers",
+      "Authorization, Content-Type, Last-Event-ID, X-Session-Id",
+    );
+    headers.set("Access-Control-Max-Age", "86400");
+  }
+  return new Response(null, { status: 204, headers });
+}
+
+/**
+ * Whether a POST may come from the page that sent it. A browser says where a request comes from, and a page cannot lie
+ * about it; without either header it was no page of another origin.
+ */
+export function isAllowedOrigin(request: Request, url: URL, allowed: readonly string[]): boolean {
+  const origin = request.headers.get("Origin");
+  if (
+    origin !== null && (allowed.includes(origin) || (allowed.includes("*") && origin !== "null"))
+  ) return true;
+  const site = request.headers.get("Sec-Fetch-Site");
+  if (site !== null) return site === "same-origin" || site === "none";
+  // Behind a proxy that ends TLS the schemes differ; the host is what tells one site from another.
+  return origin === null || hostOf(origin) === url.host;
+}
+
+function hostOf(origin: string): string | undefined {
+  try {
+    return new URL(origin).host;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * The one error class of the server side: what failed, with which value, and what to do, behind a stable `code`.
+ *
+ * @module
+ */
+
+/**
+ * What a {@link StreamsideError} is about. Codes are stable; messages are for people and may change.
+ *
+ * | code | meaning |
+ * | --- | --- |
+ * | `invalid-event` | an event name or id that cannot stand in an event stream |
+ * | `invalid-data` | data that JSON cannot express (`undefined`, a function, a circular object) |
+ * | `invalid-argument` | a session, channel, key or option of the wrong type or out of range |
+ * | `event-too-large` | an event over `maxEventBytes` |
+ * | `too-many-connections` | the hub holds `maxConnections` |
+ * | `too-many-connections-of-session` | the session holds `maxConnectionsPerSession` |
+ * | `too-many-channels` | more than `maxChannelsPerConnection` channels in one subscription |
+ * | `log-unavailable` | the log did not take or give an event; nothing was sent |
+ * | `closed` | the hub is draining or closed |
+ */
+export type StreamsideErrorCode =
+  | "invalid-event"
+  | "invalid-data"
+  | "invalid-argument"
+  | "event-too-large"
+  | "too-many-connections"
+  | "too-many-connections-of-session"
+  | "too-many-channels"
+  | "log-unavailable"
+  | "closed";
+
+/**
+ * Thrown, or rejected with, by everything on the server side that refuses something.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await hub.send("session-1", "progress", 75);
+ * } catch (error) {
+ *   if (error instanceof StreamsideError && error.code === "event-too-large") { … }
+ * }
+ * ```
+ */
+export class StreamsideError extends Error {
+  /** Always `"StreamsideError"`. */
+  override readonly name = "StreamsideError";
+  /** What this error is about, for programs. */
+  readonly code: StreamsideErrorCode;
+
+  /** An error with a code; `options.cause` carries what was underneath. */
+  constructor(code: StreamsideErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** A value as an error message shows it: quoted, escaped, and cut, since it may come from a request. */
+export function quote(value: unknown): string {
+  if (typeof value !== "string") return value === null ? "null" : typeof value;
+  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);
+}

@@ -1,0 +1,134 @@
+/**
+ * An event, validated and written in the event stream format (WHATWG HTML 9.2.5).
+ *
+ * Everything that goes to a client passes through here, so nothing that a caller passes in can end a line that it
+ * should not, and with it forge a field or an event.
+ *
+ * @module
+ */
+
+import { quote, StreamsideError } from "./errors.ts";
+
+/** Event names that start so are the library's own: a client can trust a `streamside:reset` to come from the hub. */
+export const RESERVED_PREFIX = "streamside:";
+
+/** Tells a client that its position is not held any more: what lies between is lost, and it reloads its state. */
+export const RESET = "streamside:reset";
+
+/** What an event name or id must not hold: CR and LF end a line; NUL makes a client ignore an id. */
+const LINE_BREAKER = /[\0\r\n]/;
+const LINE_BREAK = /\r\n|\r|\n/;
+
+/**
+ * An event name that can stand in an `event` field; anything else is refused.
+ *
+ * @throws {StreamsideError} `invalid-event`
+ */
+export function checkEventName(event: unknown): asserts event is string {
+  checkField("event name", event);
+  if (event === "") {
+    throw new StreamsideError(
+      "invalid-event",
+      'The event name is empty: give it a name, such as "message".',
+    );
+  }
+  if (event.startsWith(RESERVED_PREFIX)) {
+    throw new StreamsideError(
+      "invalid-event",
+      `The event name ${
+        quote(event)
+      } is refused: names that start with "${RESERVED_PREFIX}" are the library's own.`,
+    );
+  }
+}
+
+/**
+ * A string that can stand in an `event` or `id` field.
+ *
+ * @throws {StreamsideError} `invalid-event`
+ */
+export function checkField(what: string, value: unknown): asserts value is string {
+  if (typeof value !== "string") {
+    throw new StreamsideError(
+      "invalid-event",
+      `The ${what} must be a string, got ${quote(value)}.`,
+    );
+  }
+  if (LINE_BREAKER.test(value)) {
+    throw new StreamsideError(
+      "invalid-event",
+      `The ${what} ${
+        quote(value)
+      } is refused: it must not contain CR, LF or NUL, which would end its line.`,
+    );
+  }
+}
+
+/**
+ * Data as it goes out: a string as it is, anything else as JSON.
+ *
+ * @throws {StreamsideError} `invalid-data` for what JSON cannot express
+ */
+export function serializeData(data: unknown): string {
+  if (typeof data === "string") return data;
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(data);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    throw new StreamsideError("invalid-data", `The data cannot be sent as JSON: ${reason}`, {
+      cause,
+    });
+  }
+  if (json === undefined) {
+    throw new StreamsideError(
+      "invalid-data",
+      `The data cannot be sent as JSON: got ${
+        data === undefined ? "undefined" : `a ${typeof data}`
+      }; use null or a string for an event without data.`,
+    );
+  }
+  return json;
+}
+
+/** The `data` fields of an event, a line each (WHATWG HTML 9.2.5): CR, LF and CRLF in the data become line ends. */
+export function dataFields(data: string): string {
+  if (data.indexOf("\n") === -1 && data.indexOf("\r") === -1) return `data: ${data}\n`;
+  return `data: ${data.split(LINE_BREAK).join("\ndata: ")}\n`;
+}
+
+/**
+ * A whole event in the event stream format, ending with the blank line that dispatches it.
+ *
+ * `event` and `id` are not checked here: see {@link checkField}.
+ */
+export function formatEvent(event: string, data: string, id: string): string {
+  return `event: ${event}\n${dataFields(data)}id: ${id}\n\n`;
+}
+
+const encoder = new TextEncoder();
+
+/** A string in UTF-8. */
+export function encode(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** How many bytes a string takes in UTF-8, without encoding it. */
+export function byteLength(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    // A surrogate pair is four bytes for two units; a lone surrogate is encoded as U+FFFD, three bytes for one.
+    if (unit < 0x800) bytes += 1;
+    else if (unit >= 0xd800 && unit < 0xdc00 && isLowSurrogate(text.charCodeAt(i + 1))) {
+      bytes += 2;
+      i++;
+    } else bytes += 2;
+  }
+  return bytes;
+}
+
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit < 0xe000;
+}

@@ -1,0 +1,418 @@
+/**
+ * The handler: a request in, a response out, for any server or router that speaks Fetch.
+ *
+ * | request | answer |
+ * | --- | --- |
+ * | `GET {basePath}/subscribe?channel=a&lastEventId=…` | the event stream |
+ * | `POST {basePath}/send` | sends for a client that `authorize` allows it |
+ * | `POST {basePath}/test/echo` | with `testEndpoints`: each string back as a `test` event |
+ * | `GET {basePath}/health` | whether new subscribers are taken |
+ * | `GET {basePath}/metrics` | with `authorizeMetrics`: `hub.stats()` as OpenMetrics text |
+ *
+ * @module
+ */
+
+import { crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
+import { quote, StreamsideError, type StreamsideErrorCode } from "./errors.ts";
+import { EVENT_STREAM_HEADERS } from "./event-stream.ts";
+import type { EventMap, Hub, SendResult } from "./hub.ts";
+import { readJson } from "./json.ts";
+import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
+import { Problem } from "./problem.ts";
+
+/** Who sent a request, and what it may see. */
+export interface Identity {
+  /** Its session: what {@link Hub.send} addresses. */
+  readonly session: string;
+  /**
+   * The channels it may subscribe to. A request without `?channel=` subscribes to all of them, one with it to those
+   * that it names. Default: none.
+   */
+  readonly channels?: readonly string[];
+  /** When its streams end, as a Date or in ms since the epoch. Default: never. */
+  readonly expires?: Date | number;
+}
+
+/** What a client asks to send: one of `session`, `channel` and `all`, the event's name, and its data. */
+export interface Message {
+  /** To this session. */
+  readonly session?: string;
+  /** To this channel's subscribers. */
+  readonly channel?: string;
+  /** To everyone. */
+  readonly all?: true;
+  /** Not to these sessions; with `all` only. */
+  readonly except?: string | readonly string[];
+  /** A lagging connection gets only the newest event with this key. */
+  readonly key?: string;
+  /** The event's name. */
+  readonly event: string;
+  /** The event's data. */
+  readonly data: unknown;
+}
+
+/** Options of {@link createHandler}; `I` is what `authenticate` gives. */
+export interface HandlerOptions<I extends Identity = Identity> {
+  /**
+   * Who sent the request: its session, and what it may see; `null` for nobody, which is answered with 401. There is no
+   * open default. What it throws is logged and answered with 500, without detail.
+   */
+  readonly authenticate: (request: Request) => I | null | Promise<I | null>;
+  /** Whether this client may send this message. Default: nobody may send anything. */
+  readonly authorize?: (identity: I, message: Message) => boolean | Promise<boolean>;
+  /** The path that the routes are under. Default: `"/api/v1/sse"`. */
+  readonly basePath?: string;
+  /**
+   * The origins, such as `"https://app.example"`, whose pages may use the handler, with credentials. `"*"` stands for
+   * every origin, without credentials. Default: the handler's own origin only.
+   */
+  readonly cors?: readonly string[];
+  /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
+  readonly enabled?: boolean;
+  /** Opens `POST {basePath}/test/echo`. Default: false. */
+  readonly testEndpoints?: boolean;
+  /** Whether this request may see the metrics. Default: there is no metrics route. */
+  readonly authorizeMetrics?: (request: Request) => boolean | Promise<boolean>;
+  /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
+  readonly maxBodyBytes?: number;
+  /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
+  readonly maxQueryLength?: number;
+  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503. Default: 10 000. */
+  readonly authTimeout?: number;
+}
+
+/** What {@link createHandler} gives: all routes as one function, and one function for each of the two main routes. */
+export interface Handler {
+  /** Answers any request. Never rejects. */
+  (request: Request): Promise<Response>;
+  /** Answers a subscribe request, whatever its path: for a router of one's own. */
+  readonly subscribe: (request: Request) => Promise<Response>;
+  /** Answers a send request, whatever its path: for a router of one's own. */
+  readonly send: (request: Request) => Promise<Response>;
+}
+
+/**
+ * A handler for a hub.
+ *
+ * @throws {StreamsideError} `invalid-argument` without an `authenticate`
+ * @example
+ * ```ts
+ * const handler = createHandler(hub, {
+ *   authenticate: async (request) => await sessions.find(sessionFromRequest(request)),
+ *   authorize: (identity, message) => message.channel !== undefined && identity.mayWrite(message.channel),
+ *   cors: ["https://app.example"],
+ * });
+ * Deno.serve(handler);
+ * ```
+ */
+export function createHandler<Events extends EventMap, I extends Identity>(
+  hub: Hub<Events>,
+  options: HandlerOptions<I>,
+): Handler {
+  if (typeof options?.authenticate !== "function") {
+    throw new StreamsideError(
+      "invalid-argument",
+      "createHandler needs an `authenticate` function: it says whose session a request belongs to.",
+    );
+  }
+  const routes = new Routes(hub as unknown as Hub, options);
+  const handler = Object.assign((request: Request) => routes.answer(request), {
+    subscribe: (request: Request) => routes.answer(request, "/subscribe"),
+    send: (request: Request) => routes.answer(request, "/send"),
+  });
+  for (const each of [handler, handler.subscribe, handler.send]) own.add(each);
+  return handler;
+}
+
+/** Handlers made here: an entry point may hand them a request that is made as it is looked at. */
+const own = new WeakSet<(request: Request) => Promise<Response>>();
+
+/** Whether a function is a handler of {@link createHandler}, or one of its routes. */
+export function isOwnHandler(handler: (request: Request) => unknown): boolean {
+  return own.has(handler as (request: Request) => Promise<Response>);
+}
+
+/**
+ * The session id that a request carries in `X-Session-Id` or, since the browser's `EventSource` cannot send headers, in
+ * `?sessionId=`; `null` without one. It proves nothing: look it up in `authenticate`.
+ *
+ * @example
+ * ```ts
+ * authenticate: (request) => users.bySession(sessionFromRequest(request)),
+ * ```
+ */
+export function sessionFromRequest(request: Request): string | null {
+  return request.headers.get("X-Session-Id") ||
+    new URL(request.url).searchParams.get("sessionId") || null;
+}
+
+type Route = [method: "GET" | "POST", answer: (request: Request, url: URL) => Promise<Response>];
+
+class Routes<I extends Identity> {
+  readonly #hub: Hub;
+  readonly #options: HandlerOptions<I>;
+  readonly #basePath: string;
+  readonly #cors: readonly string[];
+  readonly #maxBodyBytes: number;
+  readonly #maxQueryLength: number;
+  readonly #authTimeout: number;
+  /** Each path below the base path, its method, and what answers it. */
+  readonly #routes = new Map<string, Route>();
+
+  constructor(hub: Hub, options: HandlerOptions<I>) {
+    this.#hub = hub;
+    this.#options = options;
+    this.#basePath = (options.basePath ?? "/api/v1/sse").replace(/\/+$/, "");
+    this.#cors = options.cors ?? [];
+    this.#maxBodyBytes = options.maxBodyBytes ?? hub.maxEventBytes + 65_536;
+    this.#maxQueryLength = options.maxQueryLength ?? 8_192;
+    this.#authTimeout = options.authTimeout ?? 10_000;
+    this.#routes.set("/subscribe", ["GET", (request, url) => this.#subscribe(request, url)]);
+    this.#routes.set("/send", ["POST", (request) => this.#send(request)]);
+    this.#routes.set("/health", ["GET", () => this.#health()]);
+    if (options.testEndpoints) {
+      this.#routes.set("/test/echo", ["POST", (request) => this.#echo(request)]);
+    }
+    if (options.authorizeMetrics) {
+      this.#routes.set("/metrics", ["GET", (request) => this.#metrics(request)]);
+    }
+  }
+
+  async answer(request: Request, route?: string): Promise<Response> {
+    let response: Response;
+    try {
+      response = await this.#answer(request, route);
+    } catch (error) {
+      response = this.#toProblem(error).toResponse();
+    }
+    for (const [name, value] of crossOriginHeaders(request, this.#cors)) {
+      response.headers.append(name, value);
+    }
+    return response;
+  }
+
+  async #answer(request: Request, route: string | undefined): Promise<Response> {
+    const url = new URL(request.url);
+    route ??= this.#routeOf(url);
+    const [method, answer] = this.#routes.get(route) ?? [];
+    if (!method || !answer) throw new Problem(404, "not-found", "There is nothing at this path.");
+    const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    if (request.method === "OPTIONS") return preflight(request, this.#cors, allow);
+    if (request.method !== method && !(method === "GET" && request.method === "HEAD")) {
+      throw new Problem(405, "method-not-allowed", `This path takes ${allow}.`, { Allow: allow });
+    }
+    if (url.search.length > this.#maxQueryLength) {
+      throw new Problem(
+        414,
+        "query-too-long",
+        `The query is longer than ${this.#maxQueryLength} characters.`,
+      );
+    }
+    if (method === "POST" && !isAllowedOrigin(request, url, this.#cors)) {
+      throw new Problem(403, "origin-not-allowed", "Pages of this origin may not post here.");
+    }
+    return await answer(request, url);
+  }
+
+  #routeOf(url: URL): string {
+    const { pathname } = url;
+    return pathname.startsWith(`${this.#basePath}/`) ? pathname.slice(this.#basePath.length) : "";
+  }
+
+  async #subscribe(request: Request, url: URL): Promise<Response> {
+    if (this.#options.enabled === false) return new Response(null, { status: 204 });
+    const identity = await this.#authenticate(request);
+    const granted = new Set(identity.channels);
+    const wanted = url.searchParams.getAll("channel");
+    for (const channel of wanted) {
+      if (!granted.has(channel)) {
+        throw new Problem(
+          403,
+          "channel-not-granted",
+          `The channel ${quote(channel)} is not granted to this session.`,
+        );
+      }
+    }
+    if (request.method === "HEAD") return new Response(null, { headers: EVENT_STREAM_HEADERS });
+    const { expires } = identity;
+    if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
+    const stream = this.#hub.subscribe(identity.session, {
+      channels: wanted.length > 0 ? wanted : granted,
+      // A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3).
+      lastEventId: request.headers.get("Last-Event-ID") || url.searchParams.get("lastEventId"),
+      expires,
+    });
+    return new Response(stream, { headers: EVENT_STREAM_HEADERS });
+  }
+
+  async #send(request: Request): Promise<Response> {
+    const { authorize } = this.#options;
+    const identity = await this.#authenticate(request);
+    if (!authorize) {
+      throw new Problem(
+        403,
+        "not-authorized",
+        "Sending is closed: this handler has no `authorize`.",
+      );
+    }
+    const message = parseMessage(await readJson(request, this.#maxBodyBytes));
+    if ((await this.#inTime(() => authorize(identity, message), "authorize")) !== true) {
+      throw new Problem(403, "not-authorized", "This session may not send this message.");
+    }
+    return json(202, await this.#deliver(message));
+  }
+
+  #deliver(message: Message): Promise<SendResult> {
+    const { session, channel, except, key, event, data } = message;
+    if (session !== undefined) return this.#hub.send(session, event, data, { key });
+    if (channel !== undefined) return this.#hub.publish(channel, event, data, { key });
+    return this.#hub.broadcast(event, data, { key, except });
+  }
+
+  async #echo(request: Request): Promise<Response> {
+    const { session } = await this.#authenticate(request);
+    const body = await readJson(request, this.#maxBodyBytes);
+    if (!Array.isArray(body) || !body.every((item) => typeof item === "string")) {
+      throw new Problem(
+        400,
+        "invalid-message",
+        'The body must be an array of strings, such as ["a", "b"].',
+      );
+    }
+    for (const text of body) await this.#hub.send(session, "test", text);
+    return json(200, { status: "ok", messages_sent: body.length });
+  }
+
+  #health(): Promise<Response> {
+    const { draining } = this.#hub;
+    return Promise.resolve(json(draining ? 503 : 200, { status: draining ? "draining" : "ok" }));
+  }
+
+  async #metrics(request: Request): Promise<Response> {
+    const allowed = await this.#inTime(
+      () => this.#options.authorizeMetrics!(request),
+      "authorizeMetrics",
+    );
+    if (allowed !== true) {
+      throw new Problem(403, "not-authorized", "The metrics are not for this request.");
+    }
+    return new Response(formatMetrics(this.#hub.stats()), {
+      headers: { "Content-Type": METRICS_TYPE, "Cache-Control": "no-store" },
+    });
+  }
+
+  async #authenticate(request: Request): Promise<I> {
+    const identity = await this.#inTime(() => this.#options.authenticate(request), "authenticate");
+    if (!identity) throw unauthorized();
+    return identity;
+  }
+
+  /** What a callback of the application gives, unless it throws or takes too long. */
+  async #inTime<T>(call: () => T | Promise<T>, name: string): Promise<T> {
+    let result: T | Promise<T>;
+    try {
+      result = call();
+      // Most answer at once: they cost no timer.
+      if (!(result instanceof Promise)) return result;
+    } catch (error) {
+      throw this.#callbackFailed(name, error);
+    }
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#hub.logger.error(`streamside: ${name} gave no answer within ${this.#authTimeout} ms`);
+        reject(
+          new Problem(503, "unavailable", "This server cannot answer now.", { "Retry-After": "5" }),
+        );
+      }, this.#authTimeout);
+    });
+    const answered = result.catch((error: unknown) => {
+      throw this.#callbackFailed(name, error);
+    });
+    try {
+      return await Promise.race([answered, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #callbackFailed(name: string, error: unknown): Problem {
+    this.#hub.logger.error(`streamside: ${name} threw`, error);
+    return new Problem(500, "internal-error", "This server failed to answer.");
+  }
+
+  #toProblem(error: unknown): Problem {
+    if (error instanceof Problem) return error;
+    if (error instanceof StreamsideError) {
+      const [status, headers] = STATUS[error.code];
+      return new Problem(status, error.code, error.message, headers);
+    }
+    this.#hub.logger.error("streamside: a request failed", error);
+    return new Problem(500, "internal-error", "This server failed to answer.");
+  }
+}
+
+const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<string, string>]> = {
+  "invalid-event": [400],
+  "invalid-data": [400],
+  "invalid-argument": [400],
+  "event-too-large": [413],
+  "too-many-channels": [400],
+  "too-many-connections": [503, { "Retry-After": "5" }],
+  "too-many-connections-of-session": [429, { "Retry-After": "5" }],
+  "log-unavailable": [503, { "Retry-After": "5" }],
+  "closed": [503, { "Retry-After": "1" }],
+};
+
+function unauthorized(): Problem {
+  return new Problem(401, "not-authenticated", "No valid session came with this request.", {
+    // RFC 9110, 15.5.2: a 401 names a scheme; this one makes no browser ask for a password.
+    "WWW-Authenticate": "Session",
+  });
+}
+
+function json(status: number, body: unknown): Response {
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: {
+      "Content-Type": "application/json",
+      "Cache-Control": "no-store",
+      "X-Content-Type-Options": "nosniff",
+    },
+  });
+}
+
+function parseMessage(body: unknown): Message {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw invalidMessage(
+      "The body must be an object with `event`, `data` and one of `session`, `channel`, `all`.",
+    );
+  }
+  const { session, channel, all, except, key, event, data } = body as Record<string, unknown>;
+  if ([session, channel, all].filter((target) => target !== undefined).length !== 1) {
+    throw invalidMessage("Name exactly one of `session`, `channel` and `all`.");
+  }
+  for (const [name, value] of Object.entries({ session, channel, key })) {
+    if (value !== undefined && typeof value !== "string") {
+      throw invalidMessage(`\`${name}\` must be a string.`);
+    }
+  }
+  if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
+  if (except !== undefined && all === undefined) {
+    throw invalidMessage("`except` goes with `all` only.");
+  }
+  if (except !== undefined && typeof except !== "string" && !isStrings(except)) {
+    throw invalidMessage("`except` must be a string or an array of strings.");
+  }
+  if (typeof event !== "string") throw invalidMessage("`event` must be a string.");
+  if (data === undefined) throw invalidMessage("`data` is missing; use null for none.");
+  return body as Message;
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function invalidMessage(detail: string): Problem {
+  return new Problem(400, "invalid-message", detail);
+}

@@ -1,0 +1,93 @@
+/**
+ * The log: one ordered, bounded history of a hub's events. All hubs that share a log are one service.
+ *
+ * {@link memoryLog} keeps it in this process; network logs keep it in a broker, for many processes.
+ *
+ * @module
+ */
+
+import { EntryWriter, type LogEntry, type LogRecord, newEpoch } from "./entry.ts";
+import { History, type HistoryOptions } from "./history.ts";
+
+/** What a log tells those who follow it. Calls come one at a time, in log order. */
+export interface LogFollower {
+  /**
+   * The log can be followed now: everything after `head` will be told. Called again with another epoch when the log
+   * began anew (its data is gone): no cursor of the old epoch means anything then.
+   */
+  opened(epoch: string, head: number): void;
+  /** These entries come next: none left out, none twice, positions growing. */
+  appended(entries: readonly LogEntry[]): void;
+  /** The log cannot be followed at the moment; it goes on trying by itself, and goes on where it stopped. */
+  failed(error: unknown): void;
+}
+
+/**
+ * A log, as a hub needs one.
+ *
+ * What an implementation promises: one order for everyone; an append that resolved is held, within the log's bounds;
+ * a follower gets each entry after `head` once, in order; positions are whole numbers above 0 that only grow.
+ * What the caller promises: records are valid (see {@link LogRecord}) and not changed afterwards.
+ */
+export interface Log {
+  /** Follows the log from its head on. Returns how to stop. */
+  follow(follower: LogFollower): () => void;
+  /** Appends a record; resolves to its position once the log holds it, and rejects when it does not. */
+  append(record: LogRecord): Promise<number>;
+  /**
+   * The oldest entries after a position, at most `limit` of them and at least one if there is one; `null` when not
+   * everything after the position is held (trimmed, or a position that the log has not reached).
+   */
+  read(after: number, limit: number): Promise<readonly LogEntry[] | null>;
+}
+
+/**
+ * A log in this process's memory. The default of a hub; hubs that are given the same one are one service.
+ *
+ * @param options how much it holds: events, bytes and age (ms); see {@link HistoryOptions} for the defaults
+ * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
+ * @example
+ * ```ts
+ * const log = memoryLog({ events: 10_000, bytes: 8 * 1024 * 1024, age: 60_000 });
+ * const hub = createHub({ log });
+ * ```
+ */
+export function memoryLog(options: HistoryOptions = {}): Log {
+  return new MemoryLog(options);
+}
+
+class MemoryLog implements Log {
+  readonly #epoch = newEpoch();
+  readonly #writer = new EntryWriter(this.#epoch);
+  readonly #followers = new Set<LogFollower>();
+  readonly #history: History;
+
+  constructor(options: HistoryOptions) {
+    this.#history = new History(options);
+  }
+
+  follow(follower: LogFollower): () => void {
+    this.#followers.add(follower);
+    follower.opened(this.#epoch, this.#history.head);
+    return () => this.#followers.delete(follower);
+  }
+
+  append(record: LogRecord): Promise<number> {
+    const entry = this.#writer.write(this.#history.head + 1, record, Date.now());
+    this.#history.add(entry);
+    this.#history.prune(entry.time);
+    const entries = [entry];
+    for (const follower of this.#followers) follower.appended(entries);
+    return Promise.resolve(entry.position);
+  }
+
+  read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+    const { entries } = this.#history;
+    this.#history.prune(Date.now());
+    if (after < this.#history.start || after > this.#history.head) return Promise.resolve(null);
+    const found: LogEntry[] = [];
+    const first = entries.indexAfter(after);
+    for (let i = first; i < entries.size && found.length < limit; i++) found.push(entries.at(i));
+    return Promise.resolve(found);
+  }
+}

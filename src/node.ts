@@ -1,0 +1,136 @@
+/**
+ * node:http in, a handler on Request and Response, node:http out.
+ *
+ * The same listener serves `http.createServer`, `https`, HTTP/2 with `allowHTTP1`, Express and Fastify middleware, and
+ * the node:http of Deno and Bun. A subscribe response is not pumped through its body: the connection writes to the
+ * response itself, or straight to its socket.
+ *
+ * @module
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { isOwnHandler } from "./handler.ts";
+import { lazyRequest, realRequest, urlOf } from "./node-request.ts";
+import { serveConnection } from "./node-sink.ts";
+import { takeOver } from "./sink.ts";
+
+/** A function on Request and Response, such as the one that `createHandler` gives. */
+export type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+/** What `http.createServer` and its like call. */
+export type NodeListener = (
+  request: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse,
+) => void;
+
+/** Options of {@link toNodeListener}. */
+export interface NodeListenerOptions {
+  /**
+   * Believe `X-Forwarded-Proto` and `X-Forwarded-Host` when the request's URL is made: only behind a proxy that sets
+   * them itself. Default: false.
+   */
+  readonly trustProxy?: boolean;
+  /** Told of what a handler throws, which is answered with 500 without detail. Default: `console.error`. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * A node:http listener that answers with a handler. Express and Connect take it as middleware too.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "node:http";
+ * import { toNodeListener } from "streamside/node";
+ *
+ * createServer(toNodeListener(handler)).listen(8080);
+ * express().use("/api/v1/sse", toNodeListener(handler));
+ * ```
+ */
+export function toNodeListener(
+  handler: FetchHandler,
+  options: NodeListenerOptions = {},
+): NodeListener {
+  const onError = options.onError ??
+    ((error) => console.error("streamside: a request failed", error));
+  return (incoming, outgoing) => {
+    answer(handler, incoming, outgoing as ServerResponse, options).catch((error: unknown) => {
+      onError(error);
+      refuse(outgoing as ServerResponse);
+    });
+  };
+}
+
+/** A request that failed gets an answer if none has begun, and its connection closed if one has. */
+function refuse(outgoing: ServerResponse): void {
+  if (outgoing.headersSent) outgoing.destroy();
+  else {
+    outgoing.statusCode = 500;
+    outgoing.end();
+  }
+}
+
+async function answer(
+  handler: FetchHandler,
+  incoming: IncomingMessage | Http2ServerRequest,
+  outgoing: ServerResponse,
+  options: NodeListenerOptions,
+): Promise<void> {
+  const url = urlOf(incoming as IncomingMessage, options.trustProxy === true);
+  if (url === undefined) {
+    outgoing.statusCode = 400;
+    outgoing.end();
+    return;
+  }
+  const exchange = { incoming: incoming as IncomingMessage, outgoing, url };
+  // Anything may be done with a request, `new Request(request)` too; our own handler does not.
+  const request = isOwnHandler(handler) ? lazyRequest(exchange) : realRequest(exchange);
+  const response = await handler(request);
+  writeHead(outgoing, response);
+  const owner = takeOver(response.body);
+  if (owner) serveConnection(incoming as IncomingMessage, outgoing, owner);
+  else if (response.body === null || incoming.method === "HEAD") {
+    await response.body?.cancel();
+    outgoing.end();
+  } else await pump(response.body, outgoing);
+}
+
+function writeHead(outgoing: ServerResponse, response: Response): void {
+  outgoing.statusCode = response.status;
+  if (response.statusText && outgoing.req.httpVersionMajor < 2) {
+    outgoing.statusMessage = response.statusText;
+  }
+  for (const [name, value] of response.headers) {
+    if (name !== "set-cookie") outgoing.setHeader(name, value);
+  }
+  const cookies = response.headers.getSetCookie();
+  if (cookies.length > 0) outgoing.setHeader("set-cookie", cookies);
+}
+
+/** Writes a body out as fast as it is taken, and cancels it when nobody takes it any more. */
+async function pump(body: ReadableStream<Uint8Array>, outgoing: ServerResponse): Promise<void> {
+  const reader = body.getReader();
+  let wake: (() => void) | undefined;
+  const onDrain = () => wake?.();
+  const onClose = () => {
+    // The reason why it ended is of no interest to anybody any more.
+    reader.cancel().catch(() => {});
+    wake?.();
+  };
+  outgoing.on("drain", onDrain);
+  outgoing.on("close", onClose);
+  outgoing.flushHeaders();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || outgoing.destroyed) break;
+      if (!outgoing.write(value) && !outgoing.destroyed) {
+        await new Promise<void>((resolve) => wake = resolve);
+      }
+    }
+    outgoing.end();
+  } finally {
+    outgoing.off("drain", onDrain);
+    outgoing.off("close", onClose);
+  }
+}

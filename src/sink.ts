@@ -1,0 +1,130 @@
+/**
+ * Where a connection's bytes go: the one thing that differs between runtimes.
+ *
+ * @module
+ */
+
+/** Bytes that leave together, shared by every connection that gets them. Nobody may change them. */
+export class Chunk {
+  /** Whole events in the event stream format. */
+  readonly bytes: Uint8Array;
+  /** How many events. */
+  readonly events: number;
+  /** The same bytes as a sink's transport wants them, kept by the sink so that this too is done once for everybody. */
+  framed: Uint8Array | undefined = undefined;
+
+  /** A chunk of so many events. */
+  constructor(bytes: Uint8Array, events: number) {
+    this.bytes = bytes;
+    this.events = events;
+  }
+}
+
+/** What a sink tells its connection. */
+export interface SinkOwner {
+  /** The sink; to be replaced before the first `drained()` only. */
+  sink: Sink;
+  /** The sink can take a chunk now: at first, and after each `write` that returned false. */
+  drained(): void;
+  /** Nobody reads any more. No further call is made on the sink. */
+  gone(): void;
+}
+
+/**
+ * The writing end of one subscribe response.
+ *
+ * What a sink promises: it takes nothing before its first `drained()`; it holds at most what it was given while it
+ * said `true`, and one chunk more; it never throws. What the caller promises: no `write` after one that returned false
+ * until `drained()`, and nothing after `end` or `abort`.
+ */
+export interface Sink {
+  /** Takes a chunk; false when it is full, and `drained()` will follow. */
+  write(chunk: Chunk): boolean;
+  /** Ends the response after `last` and all that was written. */
+  end(last?: Chunk): void;
+  /** Ends the response at once, dropping what is not sent yet: for a reader that takes nothing. */
+  abort(): void;
+  /** How many bytes the reader has taken so far, where the sink knows: a slow reader is not a stalled one. */
+  taken?(): number;
+}
+
+/** The sinks whose streams nobody has read from yet: those can still be replaced by a better sink. */
+const untouched = new WeakMap<ReadableStream<Uint8Array>, StreamSink>();
+
+/**
+ * A sink that is a `ReadableStream`. It holds nothing: with a high-water mark of 0 a chunk is only taken when somebody
+ * waits for it, so each `pull` is a drain, and a stalled reader costs its cursor.
+ */
+export class StreamSink implements Sink {
+  /** The stream to read from. */
+  readonly stream: ReadableStream<Uint8Array>;
+  #owner: SinkOwner | undefined;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  /** Somebody waits for a chunk. */
+  #wanted = false;
+  #writing = false;
+
+  /** A sink that tells `owner`. */
+  constructor(owner: SinkOwner) {
+    this.#owner = owner;
+    // The sink itself is the underlying source: no closure for each connection.
+    this.stream = new ReadableStream<Uint8Array>(this, { highWaterMark: 0 });
+    untouched.set(this.stream, this);
+  }
+
+  /** Called by the stream. */
+  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#controller = controller;
+  }
+
+  /** Called by the stream: somebody waits for a chunk. */
+  pull(): void {
+    untouched.delete(this.stream);
+    this.#wanted = true;
+    // With several readers waiting, `enqueue` pulls again at once: `write` then says so itself.
+    if (!this.#writing) this.#owner?.drained();
+  }
+
+  /** Called by the stream: the reader went away. */
+  cancel(): void {
+    this.#owner?.gone();
+    this.#owner = undefined;
+  }
+
+  write(chunk: Chunk): boolean {
+    this.#wanted = false;
+    this.#writing = true;
+    this.#controller.enqueue(chunk.bytes);
+    this.#writing = false;
+    return this.#wanted;
+  }
+
+  end(last?: Chunk): void {
+    this.#owner = undefined;
+    if (last) this.#controller.enqueue(last.bytes);
+    this.#controller.close();
+  }
+
+  abort(): void {
+    this.#owner = undefined;
+    this.#controller.error(new DOMException("The reader took nothing for too long.", "AbortError"));
+  }
+
+  /** Gives up the connection, so that another sink can serve it. */
+  release(): SinkOwner | undefined {
+    const owner = this.#owner;
+    this.#owner = undefined;
+    return owner;
+  }
+}
+
+/**
+ * The owner of a subscribe stream that nobody has read from yet, to be served by another sink from now on; `undefined`
+ * for any other stream.
+ */
+export function takeOver(stream: ReadableStream<Uint8Array> | null): SinkOwner | undefined {
+  const sink = stream && untouched.get(stream);
+  if (!sink || stream.locked) return undefined;
+  untouched.delete(stream);
+  return sink.release();
+}
