@@ -34,7 +34,7 @@ router
     if (!people.has(name)) return error(404, "nobody of that name");
     return await hub.send(name, "greeting", { from: "itty-router" });
   })
-  .all("/events/*", (request) => sse(request as unknown as Request));
+  .all("/events/*", (request: IRequest) => sse(request as unknown as Request));
 
 const server = createServer(toNodeListener(router.fetch));
 server.listen(Number(process.env.PORT ?? 8080), () => {
@@ -43,4 +43,5 @@ server.listen(Number(process.env.PORT ?? 8080), () => {
 process.once("SIGTERM", async () => {
   await hub.close({ within: 1000 });
   server.close();
+  setTimeout(() => server.closeAllConnections(), 1000).unref();
 });

@@ -19,5 +19,6 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, async () => {
     await app.close({ within: 2000 });
     server.close();
+    setTimeout(() => server.closeAllConnections(), 1000).unref(); // those that are kept alive
   });
 }
