@@ -25,6 +25,11 @@ import { Audience, type Range, select, Window } from "./window.ts";
 /** An instruction to all hubs of a log: end the connections of the session that it is addressed to. */
 export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;
 
+/**
+ * The longest wait between two fan-outs, in ms. What a fan-out costs for each connection is worth sharing between
+ * events; what it costs for each byte is not, and waiting in proportion to it could at most fill half of the time.
+ */
+const MAX_WAIT = 10;
 /** How many entries are asked of the log at a time. */
 const LOG_PAGE = 512;
 
@@ -281,7 +286,7 @@ export class Delivery implements ConnectionOwner {
       // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
       await nextTask();
       const ended = performance.now();
-      this.#notBefore = ended + (ended - started);
+      this.#notBefore = ended + Math.min(ended - started, MAX_WAIT);
     }
     this.#running = false;
   }

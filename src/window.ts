@@ -11,10 +11,14 @@ import { type Address, channelAddress, EVERYONE, type LogEntry, sessionAddress }
 import { EntryQueue, History, type HistoryOptions } from "./history.ts";
 import { Chunk } from "./sink.ts";
 
+let audiences = 0;
+
 /** Those who subscribe to the same channels: broadcasts and channel events are the same bytes for all of them. */
 export class Audience {
   /** The channels, each once. */
   readonly channels: ReadonlySet<string>;
+  /** A number for what is kept for them. */
+  readonly number: number = ++audiences;
   /** What they are addressed by: everyone, and each channel. */
   readonly addresses: readonly Address[];
 
@@ -50,8 +54,8 @@ export class Window {
   readonly #index = new Map<Address, EntryQueue>();
   /** The newest entry of each key and address. */
   readonly #keyed = new Map<string, LogEntry>();
-  /** The last range read for an audience: readers that catch up from the same place share the bytes. */
-  readonly #lastReads = new Map<Audience, Range & { read: Read }>();
+  /** What was read for whole audiences since the last entry: readers that catch up from the same place share the bytes. */
+  readonly #reads = new Map<string, Read>();
   /** The audience without channels. */
   readonly #everyone = new Audience(new Set());
 
@@ -83,7 +87,7 @@ export class Window {
   /** Adds the newest entry. */
   add(entry: LogEntry): void {
     this.#history.add(entry);
-    this.#lastReads.clear();
+    this.#reads.clear();
     this.#queue(entry.to).push(entry);
     if (entry.except) this.#queue(EXCEPTIONS).push(entry);
     if (entry.key !== undefined) {
@@ -119,12 +123,13 @@ export class Window {
     ) {
       audience = this.#everyone;
     }
-    const last = this.#lastReads.get(audience);
-    if (last && last.from === from && last.to === to && last.limit === limit) return last.read;
-    const read = this.#read(audience.addresses, undefined, range, false);
+    const key = `${audience.number}:${from}:${to}:${limit}`;
+    let read = this.#reads.get(key);
+    if (read) return read;
+    read = this.#read(audience.addresses, undefined, range, false);
     // Each read holds on to its bytes, so they are few, and gone with the next entries.
-    if (this.#lastReads.size >= MAX_LAST_READS) this.#lastReads.clear();
-    this.#lastReads.set(audience, { from, to, limit, read });
+    if (this.#reads.size >= MAX_READS) this.#reads.clear();
+    this.#reads.set(key, read);
     return read;
   }
 
@@ -235,7 +240,7 @@ export function select(
 const EXCEPTIONS: Address = "!";
 /** Events with a key. Not an address that anything can be sent to. */
 const KEYED: Address = "?";
-const MAX_LAST_READS = 64;
+const MAX_READS = 64;
 
 /** Keys count for each address on its own. NUL can be in neither an address nor a key. */
 function keyName(entry: LogEntry): string {
