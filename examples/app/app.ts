@@ -303,7 +303,7 @@ function asset(type: string, content: string): Response {
   return new Response(content, {
     headers: {
       "content-type": `${type}; charset=utf-8`,
-      "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
+      "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
       "x-content-type-options": "nosniff",
       "cache-control": "no-cache",
     },

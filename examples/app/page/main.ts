@@ -33,14 +33,17 @@ on("login", "submit", (event) => {
 });
 on("logout", "click", () => act("POST", "logout"));
 on("reconnect", "click", () => session?.client.reconnect());
+// What a click begins is shown before the server is asked: its events may be here before its answer.
 on("sync-start", "click", async () => {
-  if (await act("POST", "sync")) showSync(true, 0);
+  showSync(true, 0);
+  if (!await act("POST", "sync")) await reload();
 });
 on("sync-cancel", "click", () => act("DELETE", "sync"));
 on("task", "submit", async (event) => {
   event.preventDefault();
   const file = element<HTMLInputElement>("task-file").value;
-  if (await act("POST", "task", { file })) tell("task-message", `Counting ${file}…`);
+  tell("task-message", `Counting ${file}…`);
+  if (!await act("POST", "task", { file })) tell("task-message", "");
 });
 
 /** Shows the state that the server answers with, and listens from its cursor on: nothing in between is missed. */
@@ -79,7 +82,7 @@ function listen(state: State): void {
     if (event.status === 401) leave();
   });
   // Events were missed that the server no longer has: what is on the page may be old.
-  client.addEventListener("reset", async () => showState(await ask("GET", "session")));
+  client.addEventListener("reset", reload);
 
   client.addEventListener("syncProgress", (event) => {
     const percent = Number(event.data);
@@ -127,6 +130,15 @@ function leave(): void {
   sessionStorage.removeItem("session");
   showConnection("closed", "not connected");
   show(false);
+}
+
+/** Shows the state anew, where what is on the page may be wrong. */
+async function reload(): Promise<void> {
+  try {
+    if (session) showState(await ask("GET", "session"));
+  } catch (error) {
+    showProblem(error);
+  }
 }
 
 /** Asks the server; its answer, or an error with what its problem details say. */
@@ -201,8 +213,8 @@ function showDocument(name: string, lockedBy: string | null, mine: boolean): voi
   button.setAttribute("aria-label", `${button.textContent} ${name}`);
   button.disabled = lockedBy !== null && !mine;
   button.addEventListener("click", async () => {
-    const done = await act(mine ? "DELETE" : "POST", "lock", { document: name });
-    if (done) showDocument(name, mine ? null : "you", !mine);
+    showDocument(name, mine ? null : "you", !mine);
+    if (!await act(mine ? "DELETE" : "POST", "lock", { document: name })) await reload();
   });
 
   const list = element("documents");
@@ -220,7 +232,7 @@ function row(event: MessageEvent): void {
   const rows = element("events");
   const line = document.createElement("tr");
   line.title = `id ${event.lastEventId}`;
-  for (const text of [new Date().toLocaleTimeString(), event.type, String(event.data)]) {
+  for (const text of [new Date().toTimeString().slice(0, 8), event.type, String(event.data)]) {
     const cell = document.createElement("td");
     cell.textContent = text;
     line.append(cell);
