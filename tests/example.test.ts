@@ -312,22 +312,27 @@ describe("the example application", () => {
     assertEquals((await toGrace).map(([type]) => type), ["documentLocked"]);
 
     await ada.expect(204, "POST", "logout");
-    await gone(copy);
+    await eventually("the copy to be removed", () => !existsSync(copy));
   });
 
   test("sync: is cancelled, and leaves nothing behind", async () => {
     const ada = await User.logIn(server, "Ada");
-    const told = ada.until(["syncMessage"], (_, data) => /^(Done|Failed|Cancelled)/.test(data));
-    const found = ada.until(["syncMessage"], (_, data) => data.startsWith("Copying"));
+    const last = () =>
+      ada.until(["syncMessage"], (_, data) => /^(Done|Failed|Cancelled)/.test(data))
+        .then((seen) => seen.at(-1)![1]);
+    const finished = last();
     await ada.expect(202, "POST", "sync");
-    await found;
-    await ada.expect(204, "DELETE", "sync");
-    assertEquals((await told).at(-1), ["syncMessage", "Cancelled"]);
-    await assertProblem(await ada.ask("DELETE", "sync"), 409);
+    const copy = (await finished).split(" copied to ")[1]!;
+    assert(existsSync(copy), copy);
 
-    const again = ada.until(["syncMessage"], (_, data) => /^(Done|Failed|Cancelled)/.test(data));
+    const cancelled = last();
+    const copying = ada.until(["syncMessage"], (_, data) => data.startsWith("Copying"));
     await ada.expect(202, "POST", "sync");
-    assertMatch((await again).at(-1)![1], /^Done/);
+    await copying;
+    await ada.expect(204, "DELETE", "sync");
+    assertEquals(await cancelled, "Cancelled");
+    assert(!existsSync(copy), copy);
+    await assertProblem(await ada.ask("DELETE", "sync"), 409);
   });
 
   test("lock: every session but the one that locked is told", async () => {
@@ -455,6 +460,10 @@ describe("the example application", () => {
       assertEquals(stream.status, 200);
       await within(stream.text(), "the stream to end");
       await assertProblem(await fetch(subscribe), 401);
+      await eventually("the session to be forgotten", async () => {
+        const session = `${short.url}/api/v1/session?sessionId=${login.sessionId}`;
+        return (await fetch(session)).status === 401;
+      });
     } finally {
       assertEquals(await stop(short), 0, short.errors());
     }
@@ -529,11 +538,11 @@ function opened(client: Client<Events>): Promise<void> {
   });
 }
 
-/** Waits until there is no such file. */
-async function gone(path: string): Promise<void> {
+/** Asks again and again until a condition holds. */
+async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const began = Date.now();
-  while (existsSync(path)) {
-    if (Date.now() - began > 30_000) throw new Error(`${path} is still there`);
+  while (!await holds()) {
+    if (Date.now() - began > 30_000) throw new Error(`waited 30 s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -49,6 +49,10 @@ const maxSessions = 1000;
 export async function createApp(options: AppOptions = {}): Promise<App> {
   const source = resolve(options.source ?? process.env.SOURCE ?? "node_modules");
   const lifetime = options.sessionLifetime ?? Number(process.env.SESSION_LIFETIME ?? 8 * 3_600_000);
+  // A timer of more than 2³¹ ms would end at once.
+  if (!(lifetime > 0 && lifetime < 2 ** 31)) {
+    throw new RangeError(`A session's lifetime is above 0 and below 2^31 ms, not ${lifetime}.`);
+  }
   const temporary = await mkdtemp(join(tmpdir(), "streamside-app-"));
   const watched = resolve(options.watch ?? process.env.WATCH ?? join(temporary, "watched"));
   await mkdir(watched, { recursive: true });

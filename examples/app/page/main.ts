@@ -76,7 +76,7 @@ function listen(state: State): void {
     showConnection("connecting", `attempt ${attempt} in ${(delay / 1000).toFixed(1)} s`);
   });
   client.addEventListener("close", ({ reason }) => {
-    showConnection("closed", `closed: ${reason}`);
+    showConnection("closed", reason === "attempts" ? "gave up" : `closed: ${reason}`);
   });
   client.addEventListener("error", (event) => {
     if (event.status === 401) leave();
