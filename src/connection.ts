@@ -58,8 +58,8 @@ export class Connection implements SinkOwner {
   readonly session: string;
   /** Whom it shares chunks with. */
   readonly group: Group;
-  /** The log's head when it was opened. */
-  readonly openedAt: number;
+  /** The log's head when it was opened, or when the log began anew since. */
+  openedAt: number;
   /** When it has to end, in ms since the epoch; `Infinity` for never. */
   readonly deadline: number;
   /** Why it ends at its deadline. */

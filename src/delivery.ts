@@ -119,7 +119,10 @@ export class Delivery implements ConnectionOwner {
     this.#flushed = head;
     this.#settled = head;
     this.#opening = undefined;
-    for (const connection of this.connections) this.#reset(connection);
+    for (const connection of this.connections) {
+      connection.openedAt = head;
+      this.#reset(connection);
+    }
   }
 
   /** Takes the next entries of the log. */
