@@ -1,0 +1,151 @@
+/**
+ * What every client is to its user: an `EventTarget` with `EventSource`'s attributes, `on…` handlers and async
+ * iterators, where a listener that throws is reported and harms nothing else.
+ *
+ * @module
+ */
+import type { StreamEvent, StreamMessage } from "./client-event.ts";
+import type { ClientOptions } from "./client-types.ts";
+
+export const CONNECTING = 0;
+export const OPEN = 1;
+export const CLOSED = 2;
+
+type Handler = ((event: Event) => unknown) | null;
+
+/** Takes an event for an iterator, or without one ends it. */
+type Reader = (event?: StreamMessage) => void;
+
+/**
+ * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
+ * parsing does. For each type, one native listener leads events that are dispatched natively to the same place.
+ */
+export class ClientTarget<Options extends ClientOptions = ClientOptions> extends EventTarget {
+  static readonly CONNECTING: 0 = CONNECTING;
+  static readonly OPEN: 1 = OPEN;
+  static readonly CLOSED: 2 = CLOSED;
+  readonly CONNECTING: 0 = CONNECTING;
+  readonly OPEN: 1 = OPEN;
+  readonly CLOSED: 2 = CLOSED;
+
+  readonly url: string;
+  readonly withCredentials: boolean;
+  readyState: number = CLOSED;
+  lastEventId: string;
+  declare onopen: Handler;
+  declare onmessage: Handler;
+  declare onerror: Handler;
+
+  protected readonly options: Options;
+  /** By type, in order, each with whether it is called once. */
+  readonly #listeners = new Map<string, Map<EventListenerOrEventListenerObject, unknown>>();
+  readonly #readers = new Set<Reader>();
+  /** Whether the client has ended for good, so that an iterator has nothing to wait for. */
+  #ended = false;
+
+  constructor(url: string | URL, options: Options = {} as Options) {
+    super();
+    // A handler in place of the network is at no address, so that any will do.
+    const base = globalThis.document?.baseURI ?? globalThis.location ??
+      (options.fetch && "http://localhost");
+    try {
+      this.url = new URL(url, base as string).href;
+    } catch {
+      throw new DOMException(`Cannot resolve the URL ${url}`, "SyntaxError");
+    }
+    this.withCredentials = options.credentials == "include";
+    this.lastEventId = options.lastEventId ?? "";
+    this.options = options;
+    for (const type of ["open", "message", "error"]) {
+      const name = "on" + type as "onopen";
+      this[name] = null;
+      this.addEventListener(type, (event) => this[name]?.(event));
+    }
+  }
+
+  override addEventListener(
+    type: string,
+    callback: EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void {
+    const { once, signal } = (options || {}) as AddEventListenerOptions;
+    let listeners = this.#listeners.get(type);
+    if (!listeners) {
+      this.#listeners.set(type, listeners = new Map());
+      super.addEventListener(type, (event) => this.#call(event));
+    }
+    if (callback && !signal?.aborted && !listeners.has(callback)) {
+      listeners.set(callback, once);
+      signal?.addEventListener("abort", () => this.removeEventListener(type, callback));
+    }
+  }
+
+  override removeEventListener(
+    type: string,
+    callback: EventListenerOrEventListenerObject | null,
+  ): void {
+    this.#listeners.get(type)?.delete(callback!);
+  }
+
+  /** Iterates over the events of the stream from now on; see `Client`. */
+  events(type?: string): AsyncIterableIterator<StreamEvent> {
+    let forget: () => void;
+    const stream = new ReadableStream<StreamMessage>({
+      start: (controller) => {
+        const reader: Reader = (event) => {
+          if (!event) {
+            forget();
+            controller.close();
+          } else if (!type || event.type == type) controller.enqueue(event);
+        };
+        forget = () => this.#readers.delete(reader);
+        if (this.#ended) controller.close();
+        else this.#readers.add(reader);
+      },
+      cancel: () => forget(),
+    }).getReader();
+    return {
+      next: () => stream.read(),
+      return: () => stream.cancel().then(() => stream.read()),
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    } as unknown as AsyncIterableIterator<StreamEvent>;
+  }
+
+  /** Hands an event of the stream to listeners and iterators. */
+  protected deliver(event: StreamMessage): void {
+    for (const reader of this.#readers) reader(event);
+    this.#call(event as unknown as Event);
+  }
+
+  /** Raises an event of the client's own. */
+  protected emit(type: string, detail?: object): void {
+    this.options.logger?.debug("streamside", type, detail);
+    this.dispatchEvent(Object.assign(new Event(type), detail));
+  }
+
+  /** Tells the iterators that the client begins, or that it has ended for good. */
+  protected end(ended: boolean): void {
+    this.#ended = ended;
+    if (ended) { for (const reader of this.#readers) reader(); }
+  }
+
+  #call(event: Event): void {
+    const listeners = this.#listeners.get(event.type);
+    // Listeners added during a dispatch wait for the next one; removed ones are not called any more.
+    for (const callback of [...listeners?.keys() ?? []]) {
+      if (!listeners!.has(callback)) continue;
+      if (listeners!.get(callback)) listeners!.delete(callback);
+      try {
+        if (typeof callback == "function") callback.call(this, event);
+        else callback.handleEvent(event);
+      } catch (error) {
+        // Node.js has no reportError.
+        (globalThis.reportError ?? console.error)(error);
+      }
+      // Set by stopImmediatePropagation; a client has no parents to propagate to.
+      if (event.cancelBubble) break;
+    }
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The event-stream client, for browsers, Deno, Bun, Node.js and workers: `EventSource`'s surface on `fetch`, with
+ * headers, patience and control.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from "streamside/client";
+ *
+ * const sse = createClient("/api/v1/sse/subscribe", { headers: () => ({ "X-Session-Id": sessionId }) });
+ * sse.addEventListener("syncProgress", (event) => bar.value = Number(event.data));
+ * sse.connect();
+ * ```
+ *
+ * @module
+ */
+import { StreamClient } from "./client-stream.ts";
+import type { Client, ClientOptions } from "./client-types.ts";
+
+export type { ReconnectOptions } from "./backoff.ts";
+export type { StreamEvent } from "./client-event.ts";
+export type {
+  Client,
+  ClientErrorEvent,
+  ClientEvents,
+  ClientListener,
+  ClientLogger,
+  ClientOptions,
+  CloseEvent,
+  CloseReason,
+  ReconnectingEvent,
+  StreamEventOf,
+} from "./client-types.ts";
+
+/**
+ * Makes a client of an event stream. It connects when `connect()` is called, reconnects with patience, resumes where
+ * it was, and keeps its listeners all the while.
+ *
+ * @example
+ * ```ts
+ * interface Events {
+ *   syncProgress: number;
+ * }
+ * const sse = createClient<Events>("https://example.com/events");
+ * sse.addEventListener("syncProgress", (event) => event.json().toFixed());
+ * sse.addEventListener("reset", () => location.reload());
+ * sse.connect();
+ * ```
+ *
+ * @param url where the stream is; in a page it may be relative
+ * @param options see {@link ClientOptions}
+ * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
+ */
+// deno-lint-ignore no-explicit-any
+export function createClient<Events = Record<string, any>>(
+  url: string | URL,
+  options?: ClientOptions,
+): Client<Events> {
+  return new StreamClient(url, options) as unknown as Client<Events>;
+}
+
+/** The options of {@link EventSource}: the standard's one, and those of `createClient` that it leaves open. */
+export interface EventSourceInit
+  extends Pick<ClientOptions, "body" | "fetch" | "headers" | "lastEventId" | "method" | "signal"> {
+  /** Whether cookies go along to other origins. Default `false`. */
+  withCredentials?: boolean;
+}
+
+/** {@link EventSource} as its class provides it. */
+export class EventSource extends StreamClient {
+  constructor(url: string | URL, init?: EventSourceInit) {
+    super(url, {
+      ...init,
+      credentials: init?.withCredentials ? "include" : undefined,
+      timeout: 0,
+      reconnect: { maxAttempts: Infinity },
+      standard: true,
+    });
+    this.connect();
+  }
+}

@@ -1,0 +1,978 @@
+/** The client over real sockets, against a server whose every byte the test writes, and over streams without a network. */
+import { describe, test } from "node:test";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import {
+  type Client,
+  type ClientErrorEvent,
+  type ClientOptions,
+  type CloseEvent,
+  createClient,
+  type ReconnectingEvent,
+  type StreamEvent,
+} from "../src/client.ts";
+import { feeds, freePort, next, record, serve, until } from "./client-helpers.ts";
+
+const QUICK = { delay: 1, jitter: 0 };
+
+/** Runs `body` with a client that is closed afterwards, whatever happens. */
+async function withClient(
+  url: string,
+  options: ClientOptions,
+  body: (client: Client) => Promise<void> | void,
+): Promise<void> {
+  const client = createClient(url, options);
+  try {
+    await body(client);
+  } finally {
+    client.close();
+  }
+}
+
+describe("a client and its server", () => {
+  test("connects on connect(), opens, and gives each event to its listeners", async () => {
+    await using server = await serve((exchange) => {
+      exchange.stream('data: hello\n\nevent: tick\nid: 7\ndata: {"n":1}\n\n');
+    });
+    await withClient(server.url, {}, async (client) => {
+      const lines = record(client, "open", "message", "tick");
+      assertEquals(client.readyState, client.CLOSED);
+      assertEquals(client.url, server.url);
+      client.connect();
+      assertEquals(client.readyState, client.CONNECTING);
+      const event = await next<StreamEvent<{ n: number }>>(client, "tick");
+      assertEquals(lines, ["open", "message hello", 'tick {"n":1}']);
+      assertEquals(client.readyState, client.OPEN);
+      assertEquals(client.lastEventId, "7");
+      assertEquals(event.json().n, 1);
+      assertEquals(event.lastEventId, "7");
+      assertEquals(event.origin, new URL(server.url).origin);
+      assertEquals(server.exchanges[0]!.request.headers.accept, "text/event-stream");
+      assertEquals(server.exchanges[0]!.request.headers["last-event-id"], undefined);
+    });
+    await until(() => server.exchanges[0]!.gone, "the server to see the client go");
+  });
+
+  test("reconnects when the stream ends or breaks, with the last id; listeners stay", async () => {
+    await using server = await serve((exchange, index) => {
+      exchange.stream(`id: ${index}\ndata: ${index}\n\ndata: cut`);
+      if (index == 0) exchange.response.end();
+      if (index == 1) setTimeout(() => exchange.response.destroy(), 5);
+    });
+    await withClient(server.url, { reconnect: QUICK }, async (client) => {
+      const lines = record(client, "message", "error", "reconnecting");
+      client.connect();
+      await until(() => lines.includes("message 2"), "the third connection's event");
+      assertEquals(lines.filter((line) => line.startsWith("message")), [
+        "message 0",
+        "message 1",
+        "message 2",
+      ]);
+      assertEquals(lines.slice(0, 3), ["message 0", "error", "reconnecting 1"]);
+      assertEquals(server.exchanges.map(({ request }) => request.headers["last-event-id"]), [
+        undefined,
+        "0",
+        "1",
+      ]);
+    });
+  });
+
+  test("an id-only block, a heartbeat, moves the position without an event", async () => {
+    await using server = await serve((exchange) => exchange.stream(":\nid: 9\n\n"));
+    await withClient(server.url, {}, async (client) => {
+      client.connect();
+      await until(() => client.lastEventId == "9", "the heartbeat's id");
+    });
+  });
+
+  test("sends an id as UTF-8, and starts from the given lastEventId", async () => {
+    await using server = await serve((exchange) => exchange.stream());
+    await withClient(server.url, { lastEventId: "…é" }, async (client) => {
+      client.connect();
+      await next(client, "open");
+      const sent = server.exchanges[0]!.request.headers["last-event-id"] as string;
+      assertEquals(new TextDecoder().decode(Uint8Array.from(sent, (c) => c.charCodeAt(0))), "…é");
+    });
+  });
+
+  test("sends method, body and headers, anew at each attempt", async () => {
+    await using server = await serve(({ response }, index) => {
+      if (index == 0) return response.writeHead(503).end();
+      response.writeHead(200, { "Content-Type": "text/event-stream; charset=utf-8" });
+      response.flushHeaders();
+    });
+    let token = 0;
+    const options: ClientOptions = {
+      method: "REPORT",
+      body: "what",
+      headers: async () => await Promise.resolve({ "X-Token": String(token++) }),
+      reconnect: QUICK,
+    };
+    await withClient(server.url, options, async (client) => {
+      client.connect();
+      await next(client, "open");
+      const [first, second] = server.exchanges;
+      assertEquals(first!.request.method, "REPORT");
+      assertEquals(await second!.body, "what");
+      assertEquals([first, second].map((e) => e!.request.headers["x-token"]), ["0", "1"]);
+    });
+  });
+
+  test("follows redirects; url stays, origin is the final one's", async () => {
+    await using target = await serve((exchange) => exchange.stream("data: x\n\n"));
+    for (const status of [301, 302, 303, 307, 308]) {
+      await using server = await serve(({ response }) => {
+        response.writeHead(status, { Location: target.url }).end();
+      });
+      await withClient(server.url, {}, async (client) => {
+        client.connect();
+        const event = await next<MessageEvent>(client, "message");
+        assertEquals(event.origin, new URL(target.url).origin);
+        assertEquals(client.url, server.url);
+      });
+    }
+  });
+
+  test("a server that was down is found when it is up", async () => {
+    const port = await freePort();
+    await withClient(`http://127.0.0.1:${port}/`, {
+      reconnect: { delay: 5, factor: 1, maxAttempts: Infinity },
+    }, async (client) => {
+      client.connect();
+      const failed = await next<ClientErrorEvent>(client, "error");
+      assertEquals(failed.status, undefined);
+      assertInstanceOf(failed.error, Error);
+      await using _ = await serve((exchange) => exchange.stream("data: up\n\n"), port);
+      assertEquals((await next<MessageEvent>(client, "message")).data, "up");
+      client.close();
+    });
+  });
+
+  test("a server that accepts and stays silent is left, before and after the headers", async () => {
+    await using server = await serve((exchange, index) => {
+      if (index == 1) exchange.stream();
+      if (index == 2) exchange.stream("data: at last\n\n");
+    });
+    await withClient(server.url, { timeout: 30, reconnect: QUICK }, async (client) => {
+      const errors: unknown[] = [];
+      client.addEventListener("error", (event) => errors.push((event as ClientErrorEvent).error));
+      client.connect();
+      await next(client, "message");
+      assertEquals(errors.length, 2);
+      for (const error of errors) assertStringIncludes(String(error), "30 ms");
+      await until(() => server.exchanges.slice(0, 2).every((e) => e.gone), "both to be dropped");
+    });
+  });
+
+  test("comments keep it alive and reach onComment", async () => {
+    await using server = await serve((exchange) => {
+      exchange.stream();
+      let beats = 0;
+      const timer = setInterval(() => {
+        exchange.response.write(`: ${++beats}\n\n`);
+        if (beats == 30) exchange.response.write("data: alive\n\n");
+      }, 10);
+      exchange.response.on("close", () => clearInterval(timer));
+    });
+    const comments: string[] = [];
+    await withClient(server.url, {
+      timeout: 200,
+      reconnect: { maxAttempts: 0 },
+      onComment: (comment) => comments.push(comment),
+    }, async (client) => {
+      const lines = record(client, "error");
+      client.connect();
+      await next(client, "message");
+      assertEquals(lines, []);
+      assertEquals(comments.slice(0, 2), ["1", "2"]);
+    });
+  });
+
+  test("an endless line is an error, and the client reconnects", async () => {
+    await using server = await serve((exchange, index) => {
+      exchange.stream("data: ");
+      if (index == 1) return void exchange.response.write("short\n\n");
+      const more = () => {
+        while (!exchange.gone && exchange.response.write("x".repeat(16_384)));
+      };
+      exchange.response.on("drain", more);
+      more();
+    });
+    await withClient(server.url, { maxEventBytes: 100_000, reconnect: QUICK }, async (client) => {
+      client.connect();
+      const [error] = await Promise.all([
+        next<ClientErrorEvent>(client, "error"),
+        next(client, "message"),
+      ]);
+      assertStringIncludes(String(error.error), "100000");
+      await until(() => server.exchanges[0]!.gone, "the endless stream to be dropped");
+    });
+  });
+
+  test("garbage in place of HTTP is a lost connection", async () => {
+    await using server = await serve((exchange, index) => {
+      if (index == 1) return exchange.stream("data: sense\n\n");
+      exchange.request.socket.end("\0\x01 garbage\r\n\r\n");
+    });
+    await withClient(server.url, { reconnect: QUICK }, async (client) => {
+      client.connect();
+      await Promise.all([next(client, "error"), next(client, "message")]);
+    });
+  });
+});
+
+describe("what ends a client, and what it waits for", () => {
+  for (
+    const [status, reason] of [[204, "no-content"], [403, "refused"], [404, "refused"]] as const
+  ) {
+    test(`${status} stops it: ${reason}`, async () => {
+      await using server = await serve(({ response }) => response.writeHead(status).end());
+      await withClient(server.url, { reconnect: QUICK }, async (client) => {
+        const lines = record(client, "error", "close", "reconnecting");
+        client.connect();
+        const close = await next<CloseEvent>(client, "close");
+        assertEquals(close.reason, reason);
+        assertEquals(lines, [`error ${status}`, `close ${reason}`]);
+        assertEquals(client.readyState, client.CLOSED);
+        assertEquals(server.exchanges.length, 1);
+      });
+    });
+  }
+
+  test("a wrong content type stops it, and the error says which", async () => {
+    for (
+      const type of ["text/html", "text/event-streams", "application/json; a=text/event-stream"]
+    ) {
+      await using server = await serve(({ response }) => {
+        response.writeHead(200, { "Content-Type": type }).end("data: x\n\n");
+      });
+      await withClient(server.url, { reconnect: QUICK }, async (client) => {
+        client.connect();
+        const [error, close] = await Promise.all([
+          next<ClientErrorEvent>(client, "error"),
+          next<CloseEvent>(client, "close"),
+        ]);
+        assertStringIncludes(String(error.error), type);
+        assertEquals(close.reason, "refused");
+      });
+    }
+  });
+
+  for (const status of [408, 429, 500, 502, 503]) {
+    test(`${status} is tried again`, async () => {
+      await using server = await serve((exchange, index) => {
+        if (index) exchange.stream();
+        else exchange.response.writeHead(status).end();
+      });
+      await withClient(server.url, { reconnect: QUICK }, async (client) => {
+        const lines = record(client, "error", "reconnecting", "open");
+        client.connect();
+        await next(client, "open");
+        assertEquals(lines, [`error ${status}`, "reconnecting 1", "open"]);
+      });
+    });
+  }
+
+  test("Retry-After, in seconds or as a date, is the least wait", async () => {
+    const date = new Date(Date.now() + 3_600_000).toUTCString();
+    for (
+      const [value, least, most] of [["120", 120_000, 120_000], [
+        date,
+        3_590_000,
+        3_600_000,
+      ]] as const
+    ) {
+      await using server = await serve(({ response }) => {
+        response.writeHead(503, { "Retry-After": value }).end();
+      });
+      await withClient(server.url, { reconnect: QUICK }, async (client) => {
+        client.connect();
+        const { delay } = await next<ReconnectingEvent>(client, "reconnecting");
+        assert(delay >= least && delay <= most, `waits ${delay} ms for Retry-After: ${value}`);
+      });
+    }
+  });
+
+  test("a Retry-After that is past or senseless changes nothing", async () => {
+    for (const value of ["0", "-5", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
+      await using server = await serve(({ response }) => {
+        response.writeHead(503, { "Retry-After": value }).end();
+      });
+      await withClient(server.url, { reconnect: { delay: 77, jitter: 0 } }, async (client) => {
+        client.connect();
+        assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).delay, 77);
+      });
+    }
+  });
+
+  test("the stream's retry: is the base delay, in place of the option's", async () => {
+    await using server = await serve((exchange) => {
+      exchange.stream("retry: 33\n\n");
+      exchange.response.end();
+    });
+    const delays: number[] = [];
+    await withClient(server.url, { reconnect: { delay: 60_000, jitter: 0 } }, async (client) => {
+      client.addEventListener("reconnecting", (event) => delays.push(event.delay));
+      client.connect();
+      await until(() => delays.length == 2, "two reconnections");
+      assertEquals(delays, [33, 66]);
+    });
+  });
+
+  test("gives up after maxAttempts, and says so", async () => {
+    await using server = await serve(({ response }) => response.writeHead(500).end());
+    await withClient(server.url, { reconnect: { ...QUICK, maxAttempts: 3 } }, async (client) => {
+      const lines = record(client, "error", "reconnecting", "close");
+      client.connect();
+      await next(client, "close");
+      assertEquals(lines, [
+        "error 500",
+        "reconnecting 1",
+        "error 500",
+        "reconnecting 2",
+        "error 500",
+        "reconnecting 3",
+        "error 500",
+        "close attempts",
+      ]);
+      assertEquals(server.exchanges.length, 4);
+      client.connect();
+      assertEquals(client.reconnectAttempts, 0);
+      await next(client, "close");
+      assertEquals(server.exchanges.length, 8);
+    });
+  });
+
+  test("a server that accepts and drops is failing still: the count goes on", async () => {
+    const { fetch, all } = feeds();
+    await withClient("http://localhost/", {
+      fetch: async (request) => {
+        const response = await fetch(request);
+        all.at(-1)!.end();
+        return response;
+      },
+      reconnect: { ...QUICK, maxAttempts: 4 },
+    }, async (client) => {
+      client.connect();
+      await next(client, "close");
+      assertEquals(all.length, 5);
+    });
+  });
+
+  test("after an open that lasted, the count is 0 again", async () => {
+    const { fetch, all } = feeds();
+    let calls = 0;
+    await withClient("http://localhost/", {
+      fetch: (request) => ++calls < 3 ? Promise.reject(new Error("down")) : fetch(request),
+      reconnect: { ...QUICK, maxAttempts: 3 },
+    }, async (client) => {
+      client.connect();
+      await next(client, "open");
+      assertEquals(client.reconnectAttempts, 2);
+      await until(() => client.reconnectAttempts == 0, "the open to count as lasting");
+      all[0]!.end();
+      assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).attempt, 1);
+    });
+  });
+
+  test("401 asks the header function once more at once, and is final the second time", async () => {
+    await using server = await serve(({ response }) => response.writeHead(401).end());
+    let asked = 0;
+    await withClient(server.url, {
+      headers: () => ({ Authorization: String(asked++) }),
+      reconnect: { delay: 60_000 },
+    }, async (client) => {
+      const lines = record(client, "error", "close", "reconnecting");
+      client.connect();
+      await next(client, "close");
+      assertEquals(server.exchanges.map((e) => e.request.headers.authorization), ["0", "1"]);
+      assertEquals(lines, ["error 401", "close refused"]);
+    });
+    await withClient(server.url, { headers: { Authorization: "fixed" } }, async (client) => {
+      client.connect();
+      await next(client, "close");
+      assertEquals(server.exchanges.length, 3);
+    });
+  });
+
+  test("a 401 whose second chance succeeds is no error, and the chance is given again later", async () => {
+    await using server = await serve((exchange, index) => {
+      if (index % 2 == 0) return exchange.response.writeHead(401).end();
+      exchange.stream("data: in\n\n");
+      if (index == 1) exchange.response.end();
+    });
+    await withClient(server.url, { headers: () => ({}), reconnect: QUICK }, async (client) => {
+      const lines = record(client, "error", "message", "close");
+      client.connect();
+      await until(() => lines.length == 3, "two connections");
+      assertEquals(lines, ["message in", "error", "message in"]);
+    });
+  });
+
+  test("a header function that throws fails the attempt only", async () => {
+    const { fetch, all } = feeds();
+    let asked = 0;
+    await withClient("http://localhost/", {
+      fetch,
+      headers: () => {
+        if (!asked++) throw new Error("no token");
+        return {};
+      },
+      reconnect: QUICK,
+    }, async (client) => {
+      client.connect();
+      const [error] = await Promise.all([
+        next<ClientErrorEvent>(client, "error"),
+        next(client, "open"),
+      ]);
+      assertStringIncludes(String(error.error), "no token");
+      assertEquals(all.length, 1);
+    });
+  });
+
+  test("a signal closes it, in any state, and nothing opens after", async () => {
+    const { fetch, all } = feeds();
+    for (const moment of ["connecting", "open", "waiting"]) {
+      const controller = new AbortController();
+      await withClient("http://localhost/", {
+        fetch,
+        signal: controller.signal,
+        reconnect: { delay: 60_000 },
+      }, async (client) => {
+        const lines = record(client, "close");
+        client.connect();
+        if (moment != "connecting") await next(client, "open");
+        if (moment == "waiting") {
+          all.at(-1)!.end();
+          await next(client, "reconnecting");
+        }
+        controller.abort();
+        assertEquals(lines, ["close aborted"]);
+        client.connect();
+        client.reconnect();
+        assertEquals(client.readyState, client.CLOSED);
+      });
+    }
+  });
+
+  test("enabled: false never connects", () => {
+    const client = createClient("http://localhost/", {
+      enabled: false,
+      fetch: () => {
+        throw new Error("fetched");
+      },
+    });
+    client.connect();
+    client.reconnect();
+    assertEquals(client.readyState, client.CLOSED);
+  });
+
+  test("streamside:reset is raised as reset", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      client.connect();
+      await next(client, "open");
+      all[0]!.push('event: streamside:reset\nid: 5\ndata: {"why":"too old"}\n\n');
+      const event = await next<StreamEvent<{ why: string }>>(client, "reset");
+      assertEquals(event.json().why, "too old");
+      assertEquals(client.lastEventId, "5");
+    });
+  });
+
+  test("the logger hears what happens", async () => {
+    const { fetch, all } = feeds();
+    const heard: unknown[] = [];
+    const logger = { debug: (...message: unknown[]) => heard.push(message[1]) };
+    await withClient("/sse", { fetch, logger, reconnect: { delay: 60_000 } }, async (client) => {
+      client.connect();
+      await next(client, "open");
+      all[0]!.end();
+      await next(client, "reconnecting");
+      client.close();
+      assertEquals(heard, ["open", "error", "reconnecting", "close"]);
+    });
+  });
+
+  test("a URL that cannot be resolved is a SyntaxError", () => {
+    assertEquals(assertThrows(() => createClient("http://[")).name, "SyntaxError");
+  });
+});
+
+describe("never two connections at once", () => {
+  test("whatever the order of calls, in one turn, one request is sent", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      client.connect();
+      client.connect();
+      client.reconnect();
+      client.close();
+      client.close();
+      client.connect();
+      client.reconnect();
+      await next(client, "open");
+      assertEquals(all.length, 1);
+      client.connect();
+      assertEquals(client.readyState, client.OPEN);
+    });
+    assert(all[0]!.cancelled, "close() cancels the body");
+  });
+
+  test("reconnect() drops the stream for another; what the old one still says is not heard", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      const lines = record(client, "message", "error", "close");
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("id: 1\ndata: one\n\n");
+      await next(client, "message");
+      client.reconnect();
+      assert(all[0]!.cancelled, "the old body is cancelled");
+      await next(client, "open");
+      all[1]!.push("data: two\n\n");
+      await next(client, "message");
+      assertEquals(all[1]!.request.headers.get("Last-Event-ID"), "1");
+      assertEquals(lines, ["message one", "message two"]);
+    });
+  });
+
+  test("a response that comes after its attempt was left is cancelled", async () => {
+    const { fetch, all } = feeds();
+    const answers: (() => void)[] = [];
+    await withClient("/sse", {
+      fetch: async (request) => {
+        const response = await fetch(request);
+        await new Promise<void>((resolve) => answers.push(resolve));
+        return response;
+      },
+    }, async (client) => {
+      client.connect();
+      await until(() => answers.length == 1, "the first request");
+      client.reconnect();
+      await until(() => answers.length == 2, "the second request");
+      answers[0]!();
+      await until(() => all[0]!.cancelled, "the late response to be cancelled");
+      assertEquals(client.readyState, client.CONNECTING);
+      answers[1]!();
+      await next(client, "open");
+      assertEquals(all[1]!.cancelled, false);
+    });
+  });
+
+  test("close() or reconnect() in a listener: nothing more of the old chunk is heard", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      const lines = record(client, "message", "close");
+      client.addEventListener("stop", () => client.close());
+      client.addEventListener("again", () => client.reconnect());
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("id: 1\nevent: again\ndata:\n\nid: 2\ndata: lost\n\n");
+      await next(client, "open");
+      assertEquals(all[1]!.request.headers.get("Last-Event-ID"), "1");
+      all[1]!.push("id: 2\ndata: found\n\nid: 3\nevent: stop\ndata:\n\nid: 4\ndata: late\n\n");
+      await next(client, "close");
+      assertEquals(lines, ["message found", "close closed"]);
+      assertEquals(client.lastEventId, "3");
+      assert(all[1]!.cancelled);
+    });
+  });
+
+  test("close() and reconnect() in the listeners of the client's own events", async () => {
+    for (const type of ["open", "error", "reconnecting", "close"]) {
+      for (const call of ["close", "reconnect", "connect"] as const) {
+        let open = 0;
+        let most = 0;
+        const { fetch, all } = feeds();
+        await withClient("/sse", {
+          reconnect: { delay: 1, maxAttempts: 2 },
+          fetch: async (request) => {
+            most = Math.max(most, ++open);
+            request.signal.addEventListener("abort", () => open--);
+            const response = await fetch(request);
+            if (all.length < 6) all.at(-1)!.end();
+            return response;
+          },
+        }, async (client) => {
+          client.addEventListener(type, () => client[call](), { once: true });
+          client.connect();
+          await until(
+            () => client.readyState == client.CLOSED || all.length == 6,
+            `${call}() in ${type} to settle`,
+          );
+        });
+        assert(most <= 1, `${call}() in ${type} led to ${most} requests at once`);
+        assertEquals(open, 0, `${call}() in ${type} left a request`);
+      }
+    }
+  });
+
+  test("a listener that closes during error hears no reconnecting", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      const lines = record(client, "reconnecting", "close");
+      client.onerror = () => client.close();
+      client.connect();
+      await next(client, "open");
+      all[0]!.fail(new Error("broken"));
+      await next(client, "close");
+      assertEquals(lines, ["close closed"]);
+    });
+  });
+
+  test("random calls, random ends: at most one request is open, and the last word counts", async () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      let state = seed;
+      const random = (n: number) => (state = (state * 48_271) % 2_147_483_647) % n;
+      let open = 0;
+      let most = 0;
+      const { fetch, all } = feeds();
+      const client = createClient("/sse", {
+        headers: async () => {
+          for (let i = random(4); i; i--) await null;
+          return {};
+        },
+        reconnect: { delay: 0, jitter: 0, maxAttempts: Infinity },
+        fetch: async (request) => {
+          most = Math.max(most, ++open);
+          request.signal.addEventListener("abort", () => open--);
+          for (let i = random(4); i; i--) await null;
+          if (!random(3)) throw new Error("refused");
+          return await fetch(request);
+        },
+      });
+      for (let step = 0; step < 60; step++) {
+        const call = random(6);
+        if (call == 0) client.close();
+        else if (call == 1) client.connect();
+        else if (call == 2) client.reconnect();
+        else if (call == 3 && all.length && !all.at(-1)!.cancelled) {
+          try {
+            all.at(-1)!.end();
+          } catch { /* ended before */ }
+        } else if (call == 4) await null;
+        else await new Promise((resolve) => setTimeout(resolve, random(3)));
+      }
+      client.close();
+      assert(most <= 1, `seed ${seed}: ${most} at once`);
+      assertEquals(open, 0, `seed ${seed}: left open`);
+      assertEquals(client.readyState, client.CLOSED);
+    }
+  });
+});
+
+describe("wake", () => {
+  /** The runtime's global as an event target, where it is none, and a page in front of it. */
+  async function withPage(
+    body: (raise: (type: string, hidden?: boolean) => void) => Promise<void>,
+  ) {
+    const global = globalThis as unknown as Record<string, unknown>;
+    const saved = Object.getOwnPropertyDescriptors(globalThis);
+    const names = ["addEventListener", "removeEventListener", "dispatchEvent", "document"];
+    const target = new EventTarget();
+    const page = { hidden: false };
+    const values = [
+      target.addEventListener.bind(target),
+      target.removeEventListener.bind(target),
+      target.dispatchEvent.bind(target),
+      page,
+    ];
+    names.forEach((name, i) =>
+      Object.defineProperty(global, name, { value: values[i], configurable: true, writable: true })
+    );
+    try {
+      await body((type, hidden = false) => {
+        page.hidden = hidden;
+        target.dispatchEvent(new Event(type));
+      });
+    } finally {
+      for (const name of names) {
+        const before = (saved as Record<string, PropertyDescriptor | undefined>)[name];
+        if (before) Object.defineProperty(global, name, before);
+        else delete global[name];
+      }
+    }
+  }
+
+  test("while it waits, online, pageshow or a page that becomes visible make it try at once", async () => {
+    await withPage(async (raise) => {
+      const { fetch, all } = feeds();
+      await withClient(
+        "http://localhost/",
+        { fetch, reconnect: { delay: 60_000 } },
+        async (client) => {
+          client.connect();
+          await next(client, "open");
+          for (const type of ["online", "pageshow", "visibilitychange"]) {
+            all.at(-1)!.end();
+            await next(client, "reconnecting");
+            raise("visibilitychange", true);
+            assertEquals(client.readyState, client.CONNECTING);
+            const opened = next(client, "open");
+            const before = all.length;
+            raise(type);
+            await opened;
+            assertEquals(all.length, before + 1);
+          }
+        },
+      );
+    });
+  });
+
+  test("while it is open or closed, they change nothing", async () => {
+    await withPage(async (raise) => {
+      const { fetch, all } = feeds();
+      await withClient("http://localhost/", { fetch }, async (client) => {
+        raise("online");
+        client.connect();
+        await next(client, "open");
+        raise("online");
+        assertEquals(client.readyState, client.OPEN);
+        client.close();
+        raise("online");
+        assertEquals(client.readyState, client.CLOSED);
+        assertEquals(all.length, 1);
+      });
+    });
+  });
+
+  test("after giving up it starts again; not with wake: false, nor after close()", async () => {
+    await withPage(async (raise) => {
+      for (const wake of [true, false]) {
+        let calls = 0;
+        await withClient("http://localhost/", {
+          fetch: () => {
+            calls++;
+            throw new Error("offline");
+          },
+          wake,
+          reconnect: { ...QUICK, maxAttempts: 1 },
+        }, async (client) => {
+          client.connect();
+          await next(client, "close");
+          assertEquals(calls, 2);
+          raise("online");
+          assertEquals(client.readyState, wake ? client.CONNECTING : client.CLOSED);
+          if (wake) await next(client, "close");
+          assertEquals(calls, wake ? 4 : 2);
+          client.close();
+          raise("online");
+          assertEquals(client.readyState, client.CLOSED);
+        });
+      }
+    });
+  });
+});
+
+describe("reading", () => {
+  test("once, signal and object listeners, removal, and stopImmediatePropagation", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      const heard: string[] = [];
+      const controller = new AbortController();
+      const object = {
+        handleEvent(this: unknown, event: Event) {
+          assert(this === object);
+          heard.push("object " + (event as MessageEvent).data);
+        },
+      };
+      const removed = () => heard.push("removed");
+      client.addEventListener("message", () => heard.push("once"), { once: true });
+      client.addEventListener("message", () => heard.push("signal"), { signal: controller.signal });
+      client.addEventListener("message", object);
+      client.addEventListener("message", object);
+      client.addEventListener("message", removed);
+      client.addEventListener("message", null);
+      client.addEventListener("message", () => heard.push("never"), {
+        signal: AbortSignal.abort(),
+      });
+      client.removeEventListener("message", removed);
+      client.removeEventListener("none", removed);
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("data: 1\n\n");
+      await next(client, "message");
+      controller.abort();
+      client.addEventListener("message", (event) => event.stopImmediatePropagation());
+      client.addEventListener("message", () => heard.push("stopped"));
+      all[0]!.push("data: 2\n\n");
+      all[0]!.push("event: end\ndata:\n\n");
+      await next(client, "end");
+      assertEquals(heard, ["once", "signal", "object 1", "object 2"]);
+    });
+  });
+
+  test("listeners added during an event wait for the next; removed ones are not called", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      const heard: string[] = [];
+      const late = () => heard.push("late");
+      const gone = () => heard.push("gone");
+      client.addEventListener("message", () => {
+        client.addEventListener("message", late);
+        client.removeEventListener("message", gone);
+      });
+      client.addEventListener("message", gone);
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("data:\n\nevent: end\ndata:\n\n");
+      await next(client, "end");
+      assertEquals(heard, []);
+      all[0]!.push("data:\n\nevent: end\ndata:\n\n");
+      await next(client, "end");
+      assertEquals(heard, ["late"]);
+    });
+  });
+
+  test("on… handlers can be set, read and taken away", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      assertEquals([client.onopen, client.onmessage, client.onerror], [null, null, null]);
+      const heard: string[] = [];
+      client.onopen = () => heard.push("open");
+      client.onerror = () => heard.push("error");
+      client.onmessage = function (this: unknown, event) {
+        assert(this === client);
+        heard.push(event.data);
+      };
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("data: 1\n\n");
+      await next(client, "message");
+      client.onmessage = null;
+      all[0]!.push("data: 2\n\n");
+      await next(client, "message");
+      all[0]!.end();
+      await next(client, "error");
+      assertEquals(heard, ["open", "1", "error"]);
+    });
+  });
+
+  test("a listener or handler that throws is reported and harms nothing else", async () => {
+    const { fetch, all } = feeds();
+    const global = globalThis as { reportError?: (error: unknown) => void };
+    const before = global.reportError;
+    const reported: string[] = [];
+    global.reportError = (error) => reported.push((error as Error).message);
+    try {
+      await withClient("/sse", { fetch }, async (client) => {
+        const lines = record(client, "open");
+        for (const type of ["open", "message"] as const) {
+          client[`on${type}`] = () => {
+            throw new Error("handler of " + type);
+          };
+          client.addEventListener(type, () => {
+            throw new Error("listener of " + type);
+          });
+        }
+        client.addEventListener("message", (event) => lines.push(event.data));
+        client.connect();
+        await next(client, "open");
+        all[0]!.push("data: 1\n\ndata: 2\n\n");
+        await until(() => lines.includes("2"), "the second event");
+        assertEquals(lines, ["open", "1", "2"]);
+        assertEquals(reported, [
+          "handler of open",
+          "listener of open",
+          "handler of message",
+          "listener of message",
+          "handler of message",
+          "listener of message",
+        ]);
+      });
+    } finally {
+      if (before) global.reportError = before;
+      else delete global.reportError;
+    }
+  });
+
+  test("events() iterates over all or one type from the call on, and ends when the client closes", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      const everything: string[] = [];
+      const ticks: string[] = [];
+      const loops = [
+        (async () => {
+          for await (const event of client.events()) everything.push(event.type + event.data);
+        })(),
+        (async () => {
+          for await (const event of client.events("tick")) ticks.push(event.data);
+        })(),
+      ];
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("data: 1\n\nevent: tick\ndata: 2\n\nevent: tock\ndata: 3\n\n");
+      await next(client, "tock");
+      client.close();
+      await Promise.all(loops);
+      assertEquals(everything, ["message1", "tick2", "tock3"]);
+      assertEquals(ticks, ["2"]);
+      assertEquals(await client.events().next(), { done: true, value: undefined });
+    });
+  });
+
+  test("events() outlasts reconnections; a loop that is left is forgotten", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch, reconnect: QUICK }, async (client) => {
+      const events = client.events("message");
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("data: 1\n\n");
+      assertEquals((await events.next()).value!.data, "1");
+      all[0]!.end();
+      await next(client, "open");
+      const taken = events.next();
+      all[1]!.push("data: 2\n\ndata: 3\n\ndata: 4\n\n");
+      assertEquals((await taken).value!.data, "2");
+      for await (const event of events) {
+        assertEquals(event.data, "3");
+        break;
+      }
+      assertEquals(await events.next(), { done: true, value: undefined });
+    });
+  });
+
+  test("an event is a MessageEvent in all that can be read of it", async () => {
+    const { fetch, all } = feeds();
+    await withClient("/sse", { fetch }, async (client) => {
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("event: tick\nid: 1\ndata: [1]\n\n");
+      const event = await next<StreamEvent<number[]>>(client, "tick");
+      assertInstanceOf(event, MessageEvent);
+      assertEquals([event.type, event.data, event.lastEventId], ["tick", "[1]", "1"]);
+      assert(event.target === client && event.currentTarget === client);
+      assertEquals([event.bubbles, event.cancelable, event.defaultPrevented], [
+        false,
+        false,
+        false,
+      ]);
+      assertEquals([event.source, event.ports.length], [null, 0]);
+      assertEquals(event.json(), [1]);
+      for (const { prototype } of [Event, MessageEvent]) {
+        for (const name of Object.getOwnPropertyNames(prototype)) {
+          void (event as unknown as Record<string, unknown>)[name];
+        }
+      }
+      event.preventDefault();
+      event.stopPropagation();
+      all[0]!.push("event: tick\ndata: {\n\n");
+      const wrong = await next<StreamEvent>(client, "tick");
+      assertThrows(() => wrong.json(), SyntaxError);
+    });
+  });
+
+  test("dispatchEvent by the user reaches listeners", () => {
+    const client = createClient("http://localhost/");
+    const lines = record(client, "mine");
+    let target: EventTarget | null = null;
+    client.addEventListener("mine", (event) => target = event.target);
+    client.dispatchEvent(new Event("mine"));
+    assertEquals(lines, ["mine"]);
+    assert(target === client);
+  });
+});
