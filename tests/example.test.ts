@@ -4,82 +4,16 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { Events } from "../examples/app/events.ts";
 import { type Client, createClient } from "../src/client.ts";
-
-/** How this runtime runs a file, and which entry point of the application is its own. */
-const [runtime, run] = "Deno" in globalThis
-  ? ["deno", ["run", "--allow-all"]] as const
-  : "Bun" in globalThis
-  ? ["bun", ["run"]] as const
-  : ["node", ["--import=tsx"]] as const;
-const root = fileURLToPath(new URL("..", import.meta.url));
-
-interface Server {
-  url: string;
-  process: ChildProcess;
-  /** How the process ended: its exit code, or the signal that ended it. */
-  ended: Promise<number | string | null>;
-  /** What it wrote to its standard error. */
-  errors: () => string;
-}
-
-async function start(entry: string, env: Record<string, string>): Promise<Server> {
-  const child = spawn(process.execPath, [...run, `examples/${entry}.ts`], {
-    cwd: root,
-    env: { ...process.env, PORT: "0", ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let [output, errors] = ["", ""];
-  child.stderr.on("data", (chunk) => errors += chunk);
-  const ended = new Promise<number | string | null>((resolve) => {
-    child.once("close", (code, signal) => resolve(signal ?? code));
-  });
-  const address = new Promise<string>((resolve) => {
-    child.stdout.on("data", (chunk) => {
-      output += chunk;
-      const found = /http:\/\/localhost:\d+/.exec(output);
-      if (found) resolve(found[0]);
-    });
-  });
-  const url = await within(
-    Promise.race([
-      address,
-      ended.then((how) => Promise.reject(new Error(`ended with ${how}: ${output}${errors}`))),
-    ]),
-    "the application to start",
-  );
-  return { url, process: child, ended, errors: () => errors };
-}
-
-async function stop(server: Server): Promise<number | string | null> {
-  // Not the child's own kill(): Deno would say afterwards that the signal ended it, whatever its exit code was.
-  process.kill(server.process.pid!, "SIGTERM");
-  return await within(server.ended, "the application to end");
-}
-
-/** A limit for what a test waits for, so that one that fails says what it waited for. */
-async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited 30 s for ${what}`)), 30_000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+import { runtime, type Server, start, stop, within } from "./example-server.ts";
 
 interface Login {
   cursor: string;

@@ -1,0 +1,140 @@
+/**
+ * The example application's page, in Chromium, with two sessions side by side.
+ *
+ * @module
+ */
+import { accessSync, constants } from "node:fs";
+import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { after, before, describe, test } from "node:test";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { runtime, type Server, start, stop } from "./example-server.ts";
+
+const executablePath = find("chromium") ?? find("chromium-browser") ?? find("google-chrome");
+const skip = executablePath === undefined && process.env.CI !== "true" && "no chromium on PATH";
+
+describe("the example application's page", { skip }, () => {
+  let server: Server;
+  let browser: Browser;
+  let temporary: string;
+  let watched: string;
+  const faults: string[] = [];
+
+  before(async () => {
+    assert(executablePath, "CI needs chromium on its PATH");
+    temporary = await mkdtemp(join(tmpdir(), "streamside-page-test-"));
+    watched = join(temporary, "watched");
+    const source = join(temporary, "source");
+    await mkdir(watched);
+    await mkdir(source);
+    for (let file = 0; file < 300; file++) {
+      await writeFile(join(source, `file-${file}.txt`), `line ${file}\n`.repeat(100));
+    }
+    server = await start(runtime, { SOURCE: source, WATCH: watched });
+    browser = await chromium.launch({
+      executablePath,
+      args: [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+  });
+
+  after(async () => {
+    await browser?.close();
+    if (server) assertEquals(await stop(server), 0, server.errors());
+    await rm(temporary, { recursive: true, force: true });
+  });
+
+  /** Opens the page in a window of its own, and logs in. */
+  async function logIn(name: string, { url }: Server = server): Promise<Page> {
+    const page = await (await browser.newContext()).newPage();
+    page.on("pageerror", (error) => faults.push(`${name}: ${error}`));
+    page.on("console", (message) => {
+      if (message.type() === "error") faults.push(`${name}: ${message.text()}`);
+    });
+    await page.goto(url);
+    await page.getByLabel("Name").fill(name);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.locator("#connection[data-state=open]").waitFor();
+    return page;
+  }
+
+  test("the four stories work with two sessions side by side", async () => {
+    // A name that would be an element if it were shown as markup.
+    const [ada, grace] = [await logIn("Ada"), await logIn("<b>Grace</b>")];
+    const events = (page: Page) => page.locator("#events td:nth-child(2)").allTextContents();
+
+    await ada.getByRole("button", { name: "Start" }).click();
+    await ada.locator("#sync-message").getByText(/^Done: 300 files/).waitFor();
+    assertEquals(
+      await ada.locator("#sync-progress").evaluate((bar) => Reflect.get(bar, "value")),
+      100,
+    );
+    assert(await ada.getByRole("button", { name: "Start" }).isEnabled());
+    assert((await events(ada)).includes("syncProgress"));
+    assertEquals(await events(grace), []);
+
+    await grace.getByRole("button", { name: "Lock Contract" }).click();
+    await ada.getByText("locked by <b>Grace</b>").waitFor();
+    assert(await ada.getByRole("button", { name: "Lock Contract" }).isDisabled());
+    await grace.getByText("locked by you").waitFor();
+    assertEquals(await events(grace), []);
+
+    await grace.getByLabel("File").fill("file-7.txt");
+    await grace.getByRole("button", { name: "Count" }).click();
+    await grace.locator("#task-message", { hasText: "100 lines, 200 words, 700 bytes" }).waitFor();
+    await grace.getByLabel("File").fill("none.txt");
+    await grace.getByRole("button", { name: "Count" }).click();
+    await grace.locator("#task-message", { hasText: "There is no such file." }).waitFor();
+
+    await appendFile(join(watched, "notes.txt"), "hello");
+    for (const page of [ada, grace]) {
+      await page.locator("#watch-message", { hasText: "notes.txt: 5 bytes" }).waitFor();
+    }
+
+    await ada.reload();
+    await ada.locator("#connection[data-state=open]").waitFor();
+    assertEquals(await ada.locator("#name").textContent(), "Ada");
+    await ada.getByText("locked by <b>Grace</b>").waitFor();
+
+    await ada.getByRole("button", { name: "Reconnect" }).click();
+    await ada.locator("#connection[data-state=open]").waitFor();
+
+    await grace.getByRole("button", { name: "Log out" }).click();
+    await grace.getByRole("button", { name: "Log in" }).waitFor();
+    await ada.locator("[data-document=Contract]").getByText("free").waitFor();
+    assertEquals(faults, []);
+  });
+
+  test("a server that drains is told, and the page tries again", async () => {
+    const leaving = await start(runtime, { WATCH: watched });
+    const ada = await logIn("Ada", leaving);
+    const ended = stop(leaving);
+    const connection = ada.locator("#connection[data-state=connecting]");
+    await connection.waitFor();
+    assertMatch(await connection.textContent() ?? "", /^attempt \d+ in \d+\.\d s$/);
+    assertEquals(await ended, 0, leaving.errors());
+  });
+});
+
+/** The path of a command. */
+function find(command: string): string | undefined {
+  return (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, command)).find(
+    (path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    },
+  );
+}
