@@ -6,7 +6,6 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Readable } from "node:stream";
 
 /** What a `Request` is made of. */
 export interface NodeExchange {
@@ -30,9 +29,14 @@ export function urlOf(incoming: IncomingMessage, trustProxy: boolean): string | 
   if (!HOST.test(String(host)) || !SCHEME.test(scheme)) return undefined;
   // Express leaves out of `url` what a router is mounted under.
   const target = (incoming as { originalUrl?: string }).originalUrl ?? incoming.url ?? "/";
-  if (target.startsWith("/")) return `${scheme}://${host}${target}`;
   // RFC 9112, 3.2.2 and 3.2.4: a target may be a whole URL, or "*".
-  return URL.canParse(target) ? target : `${scheme}://${host}/`;
+  const url = target.startsWith("/")
+    ? `${scheme}://${host}${target}`
+    : target === "*"
+    ? `${scheme}://${host}/`
+    : target.replace(/^(https?:\/\/)[^/?#]*@/i, "$1"); // a `Request` cannot have credentials in its URL
+  // What looks like a host need not be one: `999.999.999.999`, or a port of 99999.
+  return URL.canParse(url) ? url : undefined;
 }
 
 const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/;
@@ -77,7 +81,27 @@ function bodyOf(incoming: IncomingMessage): BodyInit {
   if (incoming.readableEnded && (rawBody !== undefined || body !== undefined)) {
     return rawBody ?? (typeof body === "string" ? body : JSON.stringify(body));
   }
-  return Readable.toWeb(incoming) as ReadableStream<Uint8Array<ArrayBuffer>>;
+  return streamOf(incoming);
+}
+
+/**
+ * The body as it comes. Nothing is asked for before somebody reads, and what is left when they stop flows away:
+ * `Readable.toWeb` would hold on to it, and with it to the next request of the connection.
+ */
+function streamOf(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let chunks: AsyncIterator<Uint8Array<ArrayBuffer>> | undefined;
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      chunks ??= incoming.iterator({ destroyOnReturn: false });
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await chunks?.return?.();
+      incoming.resume();
+    },
+  }, { highWaterMark: 0 });
 }
 
 /** A `Request` whose method, URL and headers cost nothing, and that becomes a real one for anything else. */

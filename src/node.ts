@@ -86,13 +86,21 @@ async function answer(
   // Anything may be done with a request, `new Request(request)` too; our own handler does not.
   const request = isOwnHandler(handler) ? lazyRequest(exchange) : realRequest(exchange);
   const response = await handler(request);
-  writeHead(outgoing, response);
+  try {
+    writeHead(outgoing, response);
+  } catch (error) {
+    // Somebody else has answered meanwhile, a timeout say: the stream that nobody will read is not left open.
+    await response.body?.cancel();
+    throw error;
+  }
   const owner = takeOver(response.body);
   if (owner) serveConnection(incoming as IncomingMessage, outgoing, owner);
   else if (response.body === null || incoming.method === "HEAD") {
     await response.body?.cancel();
     outgoing.end();
   } else await pump(response.body, outgoing);
+  // What nobody read of the request stands before the next one of the connection. Node lets it flow away, Deno does not.
+  if (!owner) incoming.resume();
 }
 
 function writeHead(outgoing: ServerResponse, response: Response): void {

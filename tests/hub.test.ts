@@ -249,7 +249,6 @@ describe("what is refused", () => {
     }
     const errors = await refused(calls, "invalid-event");
     for (const { message } of errors) {
-      // deno-lint-ignore no-control-regex
       assert(!/[\0\r\n]/.test(message), `what was refused is escaped: ${JSON.stringify(message)}`);
     }
   });

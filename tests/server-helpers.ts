@@ -31,7 +31,11 @@ export const runtime: "node" | "deno" | "bun" = "Deno" in globalThis
 const LIMIT = 20_000;
 
 /** A promise, or an error that says what was waited for. */
-export async function within<T>(promise: Promise<T>, what: string, limit = LIMIT): Promise<T> {
+export async function within<T>(
+  promise: Promise<T>,
+  what: string,
+  limit: number = LIMIT,
+): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${limit} ms for ${what}`)), limit);
