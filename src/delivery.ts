@@ -79,7 +79,6 @@ export class Delivery implements ConnectionOwner {
   #settled = 0;
   #beatDue = false;
   #running = false;
-  #notBefore = 0;
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble: readers that come together share it. */
   #opening: { position: number; chunk: Chunk } | undefined;
@@ -114,6 +113,7 @@ export class Delivery implements ConnectionOwner {
   /** Begins at the head of a log. Again, with another epoch: what was before is void, and everyone gets a reset. */
   open(epoch: string, head: number): void {
     if (this.#epoch === epoch) return;
+    for (const entry of this.#window.entries(this.#settled, this.#window.head)) this.#follow(entry);
     this.#epoch = epoch;
     this.#window = new Window(this.#options.history, head);
     this.#flushed = head;
@@ -123,6 +123,8 @@ export class Delivery implements ConnectionOwner {
       connection.openedAt = head;
       this.#reset(connection);
     }
+    // Nothing more comes of what was waited for.
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
   /** Takes the next entries of the log. */
@@ -202,7 +204,8 @@ export class Delivery implements ConnectionOwner {
   /** The first bytes of a stream: how long to wait before reconnecting, and the position it goes on from. */
   #preamble({ cursor, lagging }: Connection): Chunk {
     if (cursor === NOWHERE) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
-    const position = lagging ? cursor : Math.max(cursor, this.#flushed);
+    // Not what a fan-out is covering just now: it may not have come to this connection yet.
+    const position = lagging ? cursor : Math.max(cursor, this.#settled);
     if (this.#opening?.position !== position) {
       const text = `retry: ${this.#options.retry}\nid: ${formatCursor(this.#epoch, position)}\n\n`;
       this.#opening = { position, chunk: new Chunk(encode(text), 0) };
@@ -277,9 +280,7 @@ export class Delivery implements ConnectionOwner {
   }
 
   async #run(): Promise<void> {
-    while (this.#flushed < this.#window.head || this.#beatDue) {
-      const wait = this.#notBefore - performance.now();
-      if (wait > 0) await sleep(wait);
+    for (;;) {
       const started = performance.now();
       try {
         await this.#fanOut();
@@ -288,8 +289,9 @@ export class Delivery implements ConnectionOwner {
       }
       // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
       await nextTask();
-      const ended = performance.now();
-      this.#notBefore = ended + Math.min(ended - started, MAX_WAIT);
+      // With nothing new there is no load, and the next event goes out at once.
+      if (this.#flushed === this.#window.head && !this.#beatDue) break;
+      await sleep(Math.min(performance.now() - started, MAX_WAIT));
     }
     this.#running = false;
   }
@@ -428,9 +430,12 @@ export class Delivery implements ConnectionOwner {
     const epoch = this.#epoch;
     this.#options.log.read(connection.cursor, LOG_PAGE).then((entries) => {
       connection.reading = false;
-      if (connection.ended || epoch !== this.#epoch) return;
-      if (entries === null) connection.cursor = NOWHERE;
-      else if (connection.cursor < this.#window.start) this.#deliverFromLog(connection, entries);
+      if (connection.ended) return;
+      // What a log that began anew held before is void; its cursor was set meanwhile.
+      if (epoch === this.#epoch) {
+        if (entries === null) connection.cursor = NOWHERE;
+        else if (connection.cursor < this.#window.start) this.#deliverFromLog(connection, entries);
+      }
       this.#catchUp(connection);
     }).catch((error: unknown) => {
       connection.reading = false;
@@ -443,10 +448,15 @@ export class Delivery implements ConnectionOwner {
   #deliverFromLog(connection: Connection, entries: readonly LogEntry[]): void {
     const { start } = this.#window;
     const before = entries.filter((entry) => entry.position <= start);
-    connection.cursor = before.length < entries.length || before.length === 0
-      ? start
-      : before[before.length - 1]!.position;
-    const chunk = select(before, connection.session, connection.group.audience);
+    const { session, group } = connection;
+    const range = {
+      to: before.length < entries.length || before.length === 0
+        ? start
+        : before[before.length - 1]!.position,
+      limit: this.#options.maxBufferedBytes,
+    };
+    const { chunk, position } = select(before, session, group.audience, range);
+    connection.cursor = position;
     if (chunk) this.#write(connection, chunk);
   }
 

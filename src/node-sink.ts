@@ -4,6 +4,7 @@
  * @module
  */
 
+import { writeSync } from "node:fs";
 import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Chunk, Sink, SinkOwner } from "./sink.ts";
@@ -25,6 +26,11 @@ export function serveConnection(
     (socket as WithSink)[SINK] = sink;
     if (!socket.listeners("drain").includes(onDrain)) socket.on("drain", onDrain);
   } else outgoing.on("drain", onDrain);
+  if (outgoing.socket === null) {
+    // It waits behind another response of its connection, and would not be told that the connection closed.
+    (incoming as WithSink)[SINK] = sink;
+    incoming.on("close", onRequestClose);
+  }
   // The client may have gone while `authenticate` was at work.
   if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();
   else owner.drained();
@@ -41,6 +47,12 @@ function onDrain(this: WithSink): void {
 }
 
 function onClose(this: WithSink): void {
+  this[SINK]?.owner?.gone();
+  this[SINK]?.forget();
+}
+
+function onRequestClose(this: IncomingMessage & WithSink): void {
+  if (!this.socket.destroyed) return;
   this[SINK]?.owner?.gone();
   this[SINK]?.forget();
 }
@@ -98,16 +110,22 @@ class SocketSink implements Sink {
   owner: SinkOwner | undefined;
   readonly outgoing: ServerResponse;
   readonly socket: Socket;
+  /** What is written to the socket goes to the kernel as it is: not through TLS, nor through another stream. */
+  readonly #isPlain: boolean;
 
   constructor(owner: SinkOwner, outgoing: ServerResponse, socket: Socket) {
     this.owner = owner;
     this.outgoing = outgoing;
     this.socket = socket;
+    this.#isPlain = PLAIN_HANDLES.has((socket as WithHandle)._handle?.constructor.name ?? "");
   }
 
   write(chunk: Chunk): boolean {
     const { socket } = this;
-    socket.write(chunk.framed ??= frame(chunk.bytes));
+    const framed = chunk.framed ??= frame(chunk.bytes);
+    const written = this.#isPlain ? writeAtOnce(socket, framed) : 0;
+    if (written === framed.length) return true;
+    socket.write(written === 0 ? framed : framed.subarray(written));
     // A large write is reported as too much even when the kernel has taken it all already.
     return socket.writableLength === 0 || !socket.writableNeedDrain;
   }
@@ -125,14 +143,38 @@ class SocketSink implements Sink {
 
   taken(): number {
     const { socket } = this;
-    const handle = (socket as { _handle?: { writeQueueSize?: number } | null })._handle;
-    return socket.bytesWritten - (handle?.writeQueueSize ?? socket.writableLength);
+    const queued = (socket as WithHandle)._handle?.writeQueueSize ?? socket.writableLength;
+    return socket.bytesWritten - queued;
   }
 
   /** Nothing is told to the connection from now on; the socket may serve another request. */
   forget(): void {
     this.owner = undefined;
     (this.socket as WithSink)[SINK] = undefined;
+  }
+}
+
+/** What is beneath a socket, as far as it is of use here. */
+interface WithHandle {
+  _handle?: { fd?: number; writeQueueSize?: number } | null;
+}
+
+const PLAIN_HANDLES: ReadonlySet<string> = new Set(["TCP", "Pipe"]);
+
+/**
+ * Gives the kernel what it takes at once of some bytes, without a write request, its callback and its tick: that is a
+ * fifth of a delivery's processor time at 100 events/s. Returns how many it took.
+ */
+function writeAtOnce(socket: Socket, bytes: Uint8Array): number {
+  // Asked for each time: a closed socket has no handle, while its number may be another connection's by now.
+  const fd = (socket as WithHandle)._handle?.fd ?? -1;
+  // What waits in the socket goes first; and only the socket's own writes keep its idle timeout from firing.
+  if (fd < 0 || socket.writableLength > 0 || socket.timeout || !socket.writable) return 0;
+  try {
+    return writeSync(fd, bytes);
+  } catch {
+    // Full, or gone: the socket's own write waits for room, or finds out and closes.
+    return 0;
   }
 }
 

@@ -160,20 +160,8 @@ export class Window {
     latest: boolean,
   ): Read {
     const { from, to, limit } = range;
-    const found: LogEntry[] = [];
-    let bytes = 0;
-    for (const entry of this.#addressed(addresses, from, to)) {
-      if (entry.instruction !== undefined) continue;
-      if (session !== undefined && entry.except?.has(session)) continue;
-      if (latest && isSuperseded(entry, session)) continue;
-      const size = entry.end - entry.start;
-      if (bytes > 0 && bytes + size > limit) {
-        return { chunk: join(found), position: found[found.length - 1]!.position };
-      }
-      found.push(entry);
-      bytes += size;
-    }
-    return { chunk: found.length > 0 ? join(found) : undefined, position: to };
+    const entries = this.#addressed(addresses, from, to);
+    return gather(entries, session, { to, limit }, latest);
   }
 
   /** The entries to any of these addresses in a range, in log order. */
@@ -222,18 +210,39 @@ export class Window {
   }
 }
 
-/** Those of some entries that are for one reader, as one chunk. For entries that no window holds. */
+/** Those of some entries that are for one reader, as {@link Window.read} gives them. For entries that no window holds. */
 export function select(
   entries: readonly LogEntry[],
   session: string,
   audience: Audience,
-): Chunk | undefined {
+  range: Omit<Range, "from">,
+): Read {
   const own = sessionAddress(session);
-  const found = entries.filter((entry) =>
-    (entry.to === own || audience.addresses.includes(entry.to)) &&
-    entry.instruction === undefined && !entry.except?.has(session) && !isSuperseded(entry, session)
-  );
-  return found.length > 0 ? join(found) : undefined;
+  const addressed = entries.filter(({ to }) => to === own || audience.addresses.includes(to));
+  return gather(addressed, session, range, true);
+}
+
+/** As many of the entries addressed to a reader as one chunk may hold. */
+function gather(
+  entries: Iterable<LogEntry>,
+  session: string | undefined,
+  { to, limit }: Omit<Range, "from">,
+  latest: boolean,
+): Read {
+  const found: LogEntry[] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    if (entry.instruction !== undefined) continue;
+    if (session !== undefined && entry.except?.has(session)) continue;
+    if (latest && isSuperseded(entry, session)) continue;
+    const size = entry.end - entry.start;
+    if (bytes > 0 && bytes + size > limit) {
+      return { chunk: join(found), position: found[found.length - 1]!.position };
+    }
+    found.push(entry);
+    bytes += size;
+  }
+  return { chunk: found.length > 0 ? join(found) : undefined, position: to };
 }
 
 /** Broadcasts that leave sessions out. Not an address that anything can be sent to. */
