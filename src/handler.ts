@@ -304,16 +304,20 @@ class Routes<I extends Identity> {
   async #authenticate(request: Request): Promise<I> {
     const identity = await this.#inTime(() => this.#options.authenticate(request), "authenticate");
     if (!identity) throw unauthorized();
+    if (typeof identity.session !== "string" || identity.session === "") {
+      const error = new TypeError("authenticate must give an identity with a `session`, or null.");
+      throw this.#callbackFailed("authenticate", error);
+    }
     return identity;
   }
 
   /** What a callback of the application gives, unless it throws or takes too long. */
-  async #inTime<T>(call: () => T | Promise<T>, name: string): Promise<T> {
-    let result: T | Promise<T>;
+  async #inTime<T>(call: () => T | PromiseLike<T>, name: string): Promise<T> {
+    let result: T | PromiseLike<T>;
     try {
       result = call();
       // Most answer at once: they cost no timer.
-      if (!(result instanceof Promise)) return result;
+      if (!isThenable(result)) return result;
     } catch (error) {
       throw this.#callbackFailed(name, error);
     }
@@ -326,7 +330,7 @@ class Routes<I extends Identity> {
         );
       }, this.#authTimeout);
     });
-    const answered = result.catch((error: unknown) => {
+    const answered = Promise.resolve(result).catch((error: unknown) => {
       throw this.#callbackFailed(name, error);
     });
     try {
@@ -363,6 +367,10 @@ const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<stri
   "log-unavailable": [503, { "Retry-After": "5" }],
   "closed": [503, { "Retry-After": "1" }],
 };
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as PromiseLike<T> | undefined)?.then === "function";
+}
 
 function unauthorized(): Problem {
   return new Problem(401, "not-authenticated", "No valid session came with this request.", {
