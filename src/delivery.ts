@@ -386,7 +386,8 @@ export class Delivery implements ConnectionOwner {
       connection.cursor = Math.max(connection.cursor, range.from);
       connection.lagging = true;
       this.lagging++;
-      this.#observer.lagged(connection);
+      // One whose stream nobody has begun to read does not lag behind: it is on its way.
+      if (connection.greeted) this.#observer.lagged(connection);
       return;
     }
     connection.cursor = position;
