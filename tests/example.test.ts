@@ -144,6 +144,9 @@ describe("the example application", () => {
     const html = await page.text();
     assertStringIncludes(html, '<script type="module" src="/page.js">');
 
+    const head = await fetch(server.url, { method: "HEAD" });
+    assertEquals([head.status, await head.text()], [200, ""]);
+
     const script = await fetch(`${server.url}/page.js`);
     assertEquals(script.headers.get("content-type"), "text/javascript; charset=utf-8");
     const source = await script.text();
@@ -180,6 +183,9 @@ describe("the example application", () => {
     const wrong = await fetch(login);
     assertEquals(wrong.headers.get("allow"), "POST");
     await assertProblem(wrong, 405);
+    const written = await post(server.url, {});
+    assertEquals(written.headers.get("allow"), "GET, HEAD");
+    await assertProblem(written, 405);
 
     const ada = await User.logIn(server, "Ada", { connect: false });
     await assertProblem(await ada.ask("POST", "lock", { document: "Diary" }), 404);

@@ -263,9 +263,10 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
     if (pathname.startsWith("/api/v1/sse/")) return await sse(request);
     const route = Object.hasOwn(routes, pathname) ? routes[pathname]! : undefined;
     if (!route) throw new Problem(404, "There is nothing here.");
-    const handle = Object.hasOwn(route, request.method) ? route[request.method]! : undefined;
+    const method = request.method === "HEAD" ? "GET" : request.method;
+    const handle = Object.hasOwn(route, method) ? route[method]! : undefined;
     if (!handle) {
-      const allow = Object.keys(route).join(", ");
+      const allow = Object.keys(route).join(", ").replace("GET", "GET, HEAD");
       throw new Problem(405, `Use ${allow}.`, { allow });
     }
     if (closing) throw new Problem(503, "The server is going away.", { "retry-after": "2" });
