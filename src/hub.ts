@@ -472,12 +472,14 @@ class LogHub implements Hub {
 
   async disconnect(session: string): Promise<void> {
     checkName("session", session);
+    const { epoch } = this.#delivery;
     const position = await this.#record({
       to: sessionAddress(session),
       event: DISCONNECT,
       data: "",
     });
-    await this.#delivery.settled(position);
+    // In a log that began anew meanwhile the position means nothing.
+    if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
   }
 
   stats(): HubStats {
