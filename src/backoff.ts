@@ -20,7 +20,7 @@ export interface ReconnectOptions {
 }
 
 /**
- * The wait before an attempt, in milliseconds, or `undefined` when `maxAttempts` are used up.
+ * The wait before an attempt, in milliseconds, `Infinity` when `maxAttempts` are used up.
  *
  * The wait is never shorter than `base`, as WHATWG HTML 9.2.3 demands ("wait a delay equal to the reconnection
  * time"), and grows from it, jitter included, to `maxDelay`. A `base` of 0 grows too: a server that says
@@ -30,7 +30,7 @@ export interface ReconnectOptions {
  * ```ts
  * backoff(1, { jitter: 0 }); // 2000
  * backoff(3, { jitter: 0 }); // 8000
- * backoff(6); // undefined: the default is five attempts
+ * backoff(6); // Infinity: the default is five attempts
  * ```
  *
  * @param attempt which attempt in a row this is, from 1
@@ -42,8 +42,8 @@ export function backoff(
   { delay = 2000, factor = 2, maxDelay = 30_000, maxAttempts = 5, jitter = 0.5 }: ReconnectOptions =
     {},
   base: number = delay,
-): number | undefined {
-  if (attempt > maxAttempts) return;
-  const grown = Math.min(Math.max(base, 1) * factor ** (attempt - 1), maxDelay / (1 + jitter));
+): number {
+  if (attempt > maxAttempts) return Infinity;
+  const grown = Math.min((base || 1) * factor ** (attempt - 1), maxDelay / (1 + jitter));
   return Math.max(base, grown) * (1 + jitter * Math.random());
 }

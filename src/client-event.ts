@@ -38,44 +38,30 @@ export interface StreamEvent<Data = unknown, Type extends string = string>
 }
 
 /** The class behind {@link StreamEvent}. */
-export class StreamMessage {
-  declare readonly type: string;
-  declare readonly data: string;
-  declare readonly lastEventId: string;
-  declare readonly origin: string;
-  declare readonly timeStamp: number;
-  declare readonly target: EventTarget;
+export class StreamMessage extends Event {
+  readonly data: string;
+  readonly lastEventId: string;
+  readonly origin: string;
+  override readonly target: EventTarget;
+  readonly source = null;
+  readonly ports: MessagePort[] = [];
 
   constructor(
     type: string,
     data: string,
     lastEventId: string,
     origin: string,
-    timeStamp: number,
     target: EventTarget,
   ) {
-    this.type = type;
+    super(type);
     this.data = data;
     this.lastEventId = lastEventId;
     this.origin = origin;
-    this.timeStamp = timeStamp;
     this.target = target;
   }
 
-  get currentTarget(): EventTarget {
+  override get currentTarget(): EventTarget {
     return this.target;
-  }
-
-  composedPath(): EventTarget[] {
-    return [this.target];
-  }
-
-  preventDefault(): void {}
-
-  stopPropagation(): void {}
-
-  stopImmediatePropagation(): void {
-    (this as { cancelBubble?: boolean }).cancelBubble = true;
   }
 
   json(): unknown {
@@ -83,10 +69,4 @@ export class StreamMessage {
   }
 }
 
-// The inherited attributes demand an object of the runtime's making, so each that the class lacks is taken from a fresh
-// MessageEvent. (Deno does not enumerate `source`; the symbol is Node's hook for console.log.)
-const own = StreamMessage.prototype as unknown as Record<string | symbol, unknown>;
-const fresh = new MessageEvent("message") as unknown as Record<string, unknown>;
-own.source = own[Symbol.for("nodejs.util.inspect.custom")] = null;
-for (const name in fresh) if (!(name in own)) own[name] = fresh[name];
-Object.setPrototypeOf(own, MessageEvent.prototype);
+Object.setPrototypeOf(StreamMessage.prototype, MessageEvent.prototype);

@@ -13,9 +13,6 @@ export const CLOSED = 2;
 
 type Handler = ((event: Event) => unknown) | null;
 
-/** Takes an event for an iterator, or without one ends it. */
-type Reader = (event?: StreamMessage) => void;
-
 /**
  * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
  * parsing does. For each type, one native listener leads events that are dispatched natively to the same place.
@@ -28,19 +25,20 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   readonly OPEN: 1 = OPEN;
   readonly CLOSED: 2 = CLOSED;
 
-  readonly url: string;
-  readonly withCredentials: boolean;
+  declare readonly url: string;
+  declare readonly withCredentials: boolean;
   readyState: number = CLOSED;
-  lastEventId: string;
+  declare lastEventId: string;
   declare onopen: Handler;
   declare onmessage: Handler;
   declare onerror: Handler;
 
-  protected readonly options: Options;
+  declare protected readonly options: Options;
   /** By type, in order, each with whether it is called once. */
   readonly #listeners = new Map<string, Map<EventListenerOrEventListenerObject, unknown>>();
-  readonly #readers = new Set<Reader>();
-  /** Whether the client has ended for good, so that an iterator has nothing to wait for. */
+  /** The iterators under way, with the type that each is for. */
+  readonly #readers = new Map<ReadableStreamDefaultController<StreamMessage>, string | undefined>();
+  /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
   #ended = false;
 
   constructor(url: string | URL, options: Options = {} as Options) {
@@ -51,7 +49,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     try {
       this.url = new URL(url, base as string).href;
     } catch {
-      throw new DOMException(`Cannot resolve the URL ${url}`, "SyntaxError");
+      throw new DOMException(`No URL: ${url}`, "SyntaxError");
     }
     this.withCredentials = options.credentials == "include";
     this.lastEventId = options.lastEventId ?? "";
@@ -66,9 +64,9 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   override addEventListener(
     type: string,
     callback: EventListenerOrEventListenerObject | null,
-    options?: AddEventListenerOptions | boolean,
+    options: AddEventListenerOptions | boolean = {},
   ): void {
-    const { once, signal } = (options || {}) as AddEventListenerOptions;
+    const { once, signal } = options as AddEventListenerOptions;
     let listeners = this.#listeners.get(type);
     if (!listeners) {
       this.#listeners.set(type, listeners = new Map());
@@ -89,20 +87,16 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /** Iterates over the events of the stream from now on; see `Client`. */
   events(type?: string): AsyncIterableIterator<StreamEvent> {
-    let forget: () => void;
+    let reader: ReadableStreamDefaultController<StreamMessage>;
     const stream = new ReadableStream<StreamMessage>({
       start: (controller) => {
-        const reader: Reader = (event) => {
-          if (!event) {
-            forget();
-            controller.close();
-          } else if (!type || event.type == type) controller.enqueue(event);
-        };
-        forget = () => this.#readers.delete(reader);
-        if (this.#ended) controller.close();
-        else this.#readers.add(reader);
+        reader = controller;
+        if (this.#ended && this.readyState == CLOSED) reader.close();
+        else this.#readers.set(reader, type);
       },
-      cancel: () => forget(),
+      cancel: () => {
+        this.#readers.delete(reader);
+      },
     }).getReader();
     return {
       next: () => stream.read(),
@@ -115,20 +109,23 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /** Hands an event of the stream to listeners and iterators. */
   protected deliver(event: StreamMessage): void {
-    for (const reader of this.#readers) reader(event);
+    for (const [reader, type] of this.#readers) {
+      if (!type || event.type == type) reader.enqueue(event);
+    }
     this.#call(event as unknown as Event);
   }
 
   /** Raises an event of the client's own. */
   protected emit(type: string, detail?: object): void {
-    this.options.logger?.debug("streamside", type, detail);
+    this.options.logger?.debug(type, detail);
     this.dispatchEvent(Object.assign(new Event(type), detail));
   }
 
-  /** Tells the iterators that the client begins, or that it has ended for good. */
-  protected end(ended: boolean): void {
-    this.#ended = ended;
-    if (ended) { for (const reader of this.#readers) reader(); }
+  /** Ends the iterators: the client has closed for good. */
+  protected end(): void {
+    this.#ended = true;
+    for (const [reader] of this.#readers) reader.close();
+    this.#readers.clear();
   }
 
   #call(event: Event): void {

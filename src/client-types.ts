@@ -67,10 +67,11 @@ export type CloseReason =
   | "closed"
   /** The `signal` aborted. */
   | "aborted"
-  /** The server answered 204: there is nothing to listen to. */
-  | "no-content"
-  /** The server refused with 401, 403, or another status that will not change by asking again; or its answer was not `text/event-stream`. */
-  | "refused"
+  /**
+   * The server's answer was final: 204, 401, 403, another status that will not change by asking again, or something else
+   * than `text/event-stream`. The `error` event before it tells which.
+   */
+  | "server"
   /** All attempts failed; with `wake`, the client may yet start again. */
   | "attempts";
 

@@ -67,10 +67,10 @@ export interface EventSourceInit
 
 /** {@link EventSource} as its class provides it. */
 export class EventSource extends StreamClient {
-  constructor(url: string | URL, init?: EventSourceInit) {
+  constructor(url: string | URL, init: EventSourceInit = {}) {
     super(url, {
       ...init,
-      credentials: init?.withCredentials ? "include" : undefined,
+      credentials: init.withCredentials ? "include" : undefined,
       timeout: 0,
       reconnect: { maxAttempts: Infinity },
       standard: true,
