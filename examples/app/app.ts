@@ -93,6 +93,15 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
     return session;
   }
 
+  /** Who asks, and what. The session is looked up again once the body is here: it may have ended meanwhile. */
+  async function read(
+    request: Request,
+  ): Promise<{ session: Session; body: Record<string, unknown> }> {
+    sessionOf(request);
+    const body = await readObject(request);
+    return { session: sessionOf(request), body };
+  }
+
   function logIn(name: string): Session {
     return sessions.begin(name, (session) => {
       for (const [document, holder] of locks) if (holder === session) unlock(document, session);
@@ -221,8 +230,8 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       },
       "/api/v1/lock": {
         async POST(request) {
-          const session = sessionOf(request);
-          const document = documentIn(await readObject(request));
+          const { session, body } = await read(request);
+          const document = documentIn(body);
           const holder = locks.get(document);
           if (holder && holder !== session) {
             throw new Problem(409, `${holder.name} has locked ${document}.`);
@@ -236,8 +245,8 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           return json(200, { document });
         },
         async DELETE(request) {
-          const session = sessionOf(request);
-          const document = documentIn(await readObject(request));
+          const { session, body } = await read(request);
+          const document = documentIn(body);
           if (locks.get(document) !== session) {
             throw new Problem(409, `You have not locked ${document}.`);
           }
@@ -247,8 +256,8 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       },
       "/api/v1/task": {
         async POST(request) {
-          const session = sessionOf(request);
-          const file = text(await readObject(request), "file", 1024);
+          const { session, body } = await read(request);
+          const file = text(body, "file", 1024);
           if (tasks.size >= maxRunning) throw new Problem(429, "Too many tasks are running.");
           const taskId = crypto.randomUUID();
           tasks.add(taskId);
