@@ -5,13 +5,11 @@
  * @module
  */
 import type { StreamEvent, StreamMessage } from "./client-event.ts";
-import type { ClientOptions } from "./client-types.ts";
+import type { ClientListener, ClientOptions } from "./client-types.ts";
 
 export const CONNECTING = 0;
 export const OPEN = 1;
 export const CLOSED = 2;
-
-type Handler = ((event: Event) => unknown) | null;
 
 /**
  * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
@@ -29,9 +27,12 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   declare readonly withCredentials: boolean;
   readyState: number = CLOSED;
   declare lastEventId: string;
-  declare onopen: Handler;
-  declare onmessage: Handler;
-  declare onerror: Handler;
+  /** Called when a connection stands. */
+  declare onopen: ((event: Event) => unknown) | null;
+  /** Called for events without a type of their own. */
+  declare onmessage: ((event: MessageEvent) => unknown) | null;
+  /** Called when a connection fails or ends. */
+  declare onerror: ((event: Event) => unknown) | null;
 
   declare protected readonly options: Options;
   /** By type, in order, each with whether it is called once. */
@@ -62,6 +63,21 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   }
 
   override addEventListener(
+    type: "open" | "error",
+    callback: ClientListener<Event> | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    callback: ClientListener<MessageEvent> | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    callback: EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
     type: string,
     callback: EventListenerOrEventListenerObject | null,
     options: AddEventListenerOptions | boolean = {},
@@ -80,7 +96,8 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   override removeEventListener(
     type: string,
-    callback: EventListenerOrEventListenerObject | null,
+    // deno-lint-ignore no-explicit-any
+    callback: ClientListener<any> | null,
   ): void {
     this.#listeners.get(type)?.delete(callback!);
   }
