@@ -32,14 +32,24 @@ export const maxFiles: number = Number(
   execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }).trim().replace("unlimited", "1e9"),
 );
 
-/** How long a core was busy since the machine started, in seconds, with whatever; NaN where nobody tells. */
-export function busySeconds(core: number): number {
+/**
+ * How many seconds the cores were busy since the machine started with what is not ours: this process, and the children
+ * that have ended; NaN where nobody tells.
+ */
+export function othersBusy(): number {
   if (!pinned) return NaN;
-  const line = readFileSync("/proc/stat", "utf8").split("\n").find((line) =>
-    line.startsWith(`cpu${core} `)
+  const TICKS = 100;
+  const cores = readFileSync("/proc/stat", "utf8").split("\n").filter((line) =>
+    /^cpu[01] /.test(line)
   );
-  const [user, nice, system, , , irq, softirq] = line!.split(/\s+/).slice(1).map(Number);
-  return (user! + nice! + system! + irq! + softirq!) / 100;
+  const busy = cores.reduce((sum, line) => {
+    const [user, nice, system, , , irq, softirq] = line.split(/\s+/).slice(1).map(Number);
+    return sum + user! + nice! + system! + irq! + softirq!;
+  }, 0);
+  const self = readFileSync("/proc/self/stat", "utf8");
+  const [utime, stime, cutime, cstime] = self.slice(self.lastIndexOf(")") + 2).split(" ").slice(11)
+    .map(Number);
+  return (busy - utime! - stime! - cutime! - cstime!) / TICKS;
 }
 
 /** Where nginx's nchan module is; `undefined` where it is not. */
@@ -184,9 +194,11 @@ export class Server {
         bundle,
       ],
     }[kind.runtime ?? "node"];
+    // Of nchan only nginx is the server: what publishes to it is beside the load client.
     const core = kind.file === "nchan" ? 1 : 0;
     const child = new Child(core, command, {
       PORT: String(port),
+      CORE: "0",
       NODE_ENV: "production",
       ...kind.env,
     });

@@ -52,13 +52,14 @@ export function stamped(): string {
 /** Where to listen. */
 export const PORT: number = Number(process.env["PORT"]);
 
-/** Says that the server listens, and does what it is told from then on. */
-export function drive(subject: Subject): void {
+/** Says that the server listens, does what it is told from then on, and ends when nobody tells any more. */
+export function drive(subject: Subject, end: () => void = () => process.exit()): void {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => {
     obey(subject, JSON.parse(line) as Order).then(answer);
   });
-  lines.on("close", () => process.exit());
+  lines.on("close", end);
+  process.on("SIGTERM", end);
   answer({ listening: PORT, runtime: runtime() });
 }
 

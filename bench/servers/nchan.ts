@@ -35,22 +35,14 @@ http {
 }
 `,
 );
-const nginx = spawn("taskset", [
-  "-c",
-  process.env["CORE"] ?? "0",
-  "nginx",
-  "-c",
-  config,
-  "-p",
-  folder,
-], {
-  stdio: "inherit",
+const core = process.env["CORE"]!;
+const nginx = spawn("taskset", ["-c", core, "nginx", "-c", config, "-p", folder], {
+  stdio: ["ignore", "ignore", "inherit"],
 });
-process.on("exit", () => {
-  nginx.kill();
+nginx.on("exit", () => {
   rmSync(folder, { recursive: true, force: true });
+  process.exit();
 });
-process.on("SIGTERM", () => process.exit());
 
 const publisher = await dial();
 publisher.resume();
@@ -78,4 +70,4 @@ drive({
         `Content-Length: ${data.length}\r\n\r\n${data}`,
     );
   },
-});
+}, () => nginx.kill());
