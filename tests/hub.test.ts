@@ -20,6 +20,7 @@ import {
   type Service,
   until,
   untilIdle,
+  withHub,
   withService,
 } from "./server-helpers.ts";
 
@@ -302,16 +303,15 @@ describe("what is refused", () => {
     assertStringIncludes(errors[0]!.message, "maxEventBytes is 200");
 
     // What fits arrives, up to the last byte.
-    const hub = createHub(options);
-    const reader = new EventReader(hub.subscribe("ada"));
-    await reader.block();
-    for (const text of ["x".repeat(150), "é".repeat(80), "世".repeat(50), "👩‍🚀".repeat(14)]) {
-      await hub.send("ada", "e", text);
-      assertEquals((await reader.event()).data, text);
-    }
-    assertEquals(hub.stats().refusedEvents, 0);
-    await reader.cancel();
-    await hub.close();
+    await withHub(options, async (hub) => {
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      for (const text of ["x".repeat(150), "é".repeat(80), "世".repeat(50), "👩‍🚀".repeat(14)]) {
+        await hub.send("ada", "e", text);
+        assertEquals((await reader.event()).data, text);
+      }
+      assertEquals(hub.stats().refusedEvents, 0);
+    });
   });
 
   test("an option that is no positive number: invalid-argument", () => {
@@ -338,16 +338,15 @@ describe("what is refused", () => {
     }
   });
 
-  test("`expires` that is no time: invalid-argument, and no connection", async () => {
-    const hub = createHub();
-    const error = assertThrows(
-      () => hub.subscribe("ada", { expires: new Date("never") }),
-      StreamsideError,
-    );
-    assertEquals(error.code, "invalid-argument");
-    assertEquals(hub.stats().connections, 0);
-    await hub.close();
-  });
+  test("`expires` that is no time: invalid-argument, and no connection", () =>
+    withHub({}, async (hub) => {
+      const error = assertThrows(
+        () => hub.subscribe("ada", { expires: new Date("never") }),
+        StreamsideError,
+      );
+      assertEquals(error.code, "invalid-argument");
+      assertEquals(hub.stats().connections, 0);
+    }));
 });
 
 describe("how connections end", () => {
@@ -454,23 +453,21 @@ describe("how connections end", () => {
     assertEquals(code, "closed");
   });
 
-  test("a stream that is cancelled before anything was read from it is forgotten", async () => {
-    const hub = createHub();
-    const stream = hub.subscribe("ada", { channels: ["news"], lastEventId: "garbage" });
-    assertEquals(hub.stats().connections, 1);
-    await stream.cancel();
-    await untilIdle(hub);
-    await hub.close();
-  });
+  test("a stream that is cancelled before anything was read from it is forgotten", () =>
+    withHub({}, async (hub) => {
+      const stream = hub.subscribe("ada", { channels: ["news"], lastEventId: "garbage" });
+      assertEquals(hub.stats().connections, 1);
+      await stream.cancel();
+      await untilIdle(hub);
+    }));
 
-  test("a stream that nobody ever reads from is closed after stallTimeout", async () => {
-    const hub = createHub({ stallTimeout: 100, logger: quietLogger });
-    const stream = hub.subscribe("ada");
-    await untilIdle(hub);
-    assertEquals(hub.stats().stalled, 1);
-    await assertRejects(() => stream.getReader().read());
-    await hub.close();
-  });
+  test("a stream that nobody ever reads from is closed after stallTimeout", () =>
+    withHub({ stallTimeout: 100 }, async (hub) => {
+      const stream = hub.subscribe("ada");
+      await untilIdle(hub);
+      assertEquals(hub.stats().stalled, 1);
+      await assertRejects(() => stream.getReader().read());
+    }));
 });
 
 describe("heartbeats", () => {
@@ -530,21 +527,20 @@ describe("what the hub tells of", () => {
       assertEquals(told.length, 7);
     }));
 
-  test("on: lag, and stats: lags, when a reader takes less than is sent", async () => {
-    const hub = createHub({ logger: quietLogger });
-    const lags: unknown[] = [];
-    hub.on("lag", (detail) => lags.push(detail));
-    const stream = hub.subscribe("ada");
-    await hub.broadcast("e", 1);
-    await until(() => lags.length === 1, "the lag to be told of");
-    assertEquals(lags, [{ session: "ada" }]);
-    assertEquals([hub.stats().lagging, hub.stats().lags], [1, 1]);
-    const reader = new EventReader(stream);
-    assertEquals(await reader.data(1), ["1"]);
-    assertEquals(hub.stats().lagging, 0);
-    await reader.cancel();
-    await hub.close();
-  });
+  test("on: lag, and stats: lags, when a reader takes less than is sent", () =>
+    withHub({}, async (hub) => {
+      const lags: unknown[] = [];
+      hub.on("lag", (detail) => lags.push(detail));
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      assertEquals([hub.stats().lagging, hub.stats().lags], [0, 0]);
+      await hub.broadcast("e", 1);
+      await until(() => lags.length === 1, "the lag to be told of");
+      assertEquals(lags, [{ session: "ada" }]);
+      assertEquals([hub.stats().lagging, hub.stats().lags], [1, 1]);
+      assertEquals(await reader.data(1), ["1"]);
+      assertEquals(hub.stats().lagging, 0);
+    }));
 
   test("stats: what was sent, delivered and held", () =>
     withService({}, async (service) => {

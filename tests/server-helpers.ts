@@ -239,6 +239,19 @@ export async function withService(
   }
 }
 
+/** Runs a test on a hub without a server, and closes it whatever becomes of the test. */
+export async function withHub(
+  options: HubOptions,
+  run: (hub: Hub) => Promise<void>,
+): Promise<void> {
+  const hub = createHub({ logger: quietLogger, ...options });
+  try {
+    await run(hub);
+  } finally {
+    await hub.close();
+  }
+}
+
 /** Waits until a hub has forgotten every connection. */
 export async function untilIdle(hub: Hub): Promise<void> {
   const gauges = () => {
