@@ -65,7 +65,7 @@ export class Connection implements SinkOwner {
   /** Why it ends at its deadline. */
   readonly deadlineReason: EndReason;
   /** Where its bytes go. */
-  sink!: Sink;
+  sink: Sink | undefined;
   /** It has everything addressed to it up to this position of the log. */
   cursor: number;
   /** The sink can take a chunk. */

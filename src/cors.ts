@@ -4,40 +4,37 @@
  * @module
  */
 
-/** The headers that a response needs because of the request's `Origin`. */
+import type { Answer } from "./answer.ts";
+
+/** The headers that an answer needs because of the request's `Origin`. */
 export function crossOriginHeaders(
   request: Request,
   allowed: readonly string[],
-): [string, string][] {
-  if (allowed.length === 0) return [];
+): Record<string, string> {
+  if (allowed.length === 0) return {};
   // A cache must not give the answer made for one origin to a page of another.
-  const headers: [string, string][] = [["Vary", "Origin"]];
+  const headers: Record<string, string> = { Vary: "Origin" };
   const origin = request.headers.get("Origin");
-  if (origin === null) return headers;
+  if (origin === null || !(allowed.includes(origin) || allowed.includes("*"))) return headers;
   if (allowed.includes(origin)) {
-    headers.push(["Access-Control-Allow-Origin", origin], [
-      "Access-Control-Allow-Credentials",
-      "true",
-    ]);
-  } else if (allowed.includes("*")) headers.push(["Access-Control-Allow-Origin", "*"]);
-  else return headers;
-  headers.push(["Access-Control-Expose-Headers", "Retry-After"]);
+    headers["Access-Control-Allow-Origin"] = origin;
+    headers["Access-Control-Allow-Credentials"] = "true";
+  } else headers["Access-Control-Allow-Origin"] = "*";
+  headers["Access-Control-Expose-Headers"] = "Retry-After";
   return headers;
 }
 
 /** The answer to OPTIONS: what the path takes, and, to a preflight from an allowed origin, that it may come. */
-export function preflight(request: Request, allowed: readonly string[], allow: string): Response {
-  const headers = new Headers({ Allow: allow });
+export function preflight(request: Request, allowed: readonly string[], allow: string): Answer {
+  const headers: Record<string, string> = { Allow: allow };
   const origin = request.headers.get("Origin");
   if (origin !== null && (allowed.includes(origin) || allowed.includes("*"))) {
-    headers.set("Access-Control-Allow-Methods", allow);
-    headers.set(
-      "Access-Control-Allow-Headers",
-      "Authorization, Content-Type, Last-Event-ID, X-Session-Id",
-    );
-    headers.set("Access-Control-Max-Age", "86400");
+    headers["Access-Control-Allow-Methods"] = allow;
+    headers["Access-Control-Allow-Headers"] =
+      "Authorization, Content-Type, Last-Event-ID, X-Session-Id";
+    headers["Access-Control-Max-Age"] = "86400";
   }
-  return new Response(null, { status: 204, headers });
+  return { status: 204, headers, body: null };
 }
 
 /**

@@ -19,7 +19,7 @@ import { encode, formatEvent, RESERVED_PREFIX, RESET } from "./event.ts";
 import type { HistoryOptions } from "./history.ts";
 import type { Log } from "./log.ts";
 import { Chunk } from "./sink.ts";
-import { nextTask, sleep, Turn } from "./tasks.ts";
+import { sleep, Turns } from "./tasks.ts";
 import { Audience, type Range, select, Window } from "./window.ts";
 
 /** An instruction to all hubs of a log: end the connections of the session that it is addressed to. */
@@ -79,6 +79,7 @@ export class Delivery implements ConnectionOwner {
   #settled = 0;
   #beatDue = false;
   #running = false;
+  readonly #turns = new Turns();
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble: readers that come together share it. */
   #opening: { position: number; chunk: Chunk } | undefined;
@@ -217,8 +218,8 @@ export class Delivery implements ConnectionOwner {
   end(connection: Connection, reason: EndReason, last?: Chunk): void {
     if (connection.ended) return;
     this.#remove(connection, reason);
-    if (reason === "stalled") connection.sink.abort();
-    else connection.sink.end(last);
+    if (reason === "stalled") connection.sink?.abort();
+    else connection.sink?.end(last);
   }
 
   gone(connection: Connection): void {
@@ -282,13 +283,14 @@ export class Delivery implements ConnectionOwner {
   async #run(): Promise<void> {
     for (;;) {
       const started = performance.now();
+      this.#turns.begin();
       try {
         await this.#fanOut();
       } catch (error) {
         this.#observer.failed("a fan-out", error);
       }
       // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
-      await nextTask();
+      await this.#turns.next();
       // With nothing new there is no load, and the next event goes out at once.
       if (this.#flushed === this.#window.head && !this.#beatDue) break;
       await sleep(Math.min(performance.now() - started, MAX_WAIT));
@@ -307,7 +309,7 @@ export class Delivery implements ConnectionOwner {
     this.#flushed = range.to;
     this.#beatDue = false;
     const { groups, alone, instructions } = this.#recipients(range, heartbeat !== undefined);
-    const turn = new Turn();
+    const turns = this.#turns;
     for (const group of groups) {
       const { chunk, position } = window.readForAudience(group.audience, range);
       for (const connection of group.connections) {
@@ -317,12 +319,12 @@ export class Delivery implements ConnectionOwner {
         } else if (chunk !== undefined) this.#deliver(connection, range, chunk, position);
         else if (heartbeat && connection.ready) this.#write(connection, heartbeat);
         // A log that began anew meanwhile has reset everyone.
-        if (turn.isOver() && (await turn.next(), window !== this.#window)) return;
+        if (turns.isOver() && (await turns.next(), window !== this.#window)) return;
       }
     }
     for (const connection of alone ?? []) {
       this.#deliverAlone(connection, range, undefined);
-      if (turn.isOver() && (await turn.next(), window !== this.#window)) return;
+      if (turns.isOver() && (await turns.next(), window !== this.#window)) return;
     }
     for (const entry of instructions) this.#follow(entry);
     this.#settled = range.to;
@@ -480,7 +482,7 @@ export class Delivery implements ConnectionOwner {
   #write(connection: Connection, chunk: Chunk): void {
     this.deliveries += chunk.events;
     this.bytes += chunk.bytes.length;
-    connection.ready = connection.sink.write(chunk);
+    connection.ready = connection.sink!.write(chunk);
   }
 
   /** A comment keeps proxies and clients from giving up; the id keeps an idle client's position in the history. */

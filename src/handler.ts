@@ -12,10 +12,10 @@
  * @module
  */
 
+import { type Answer, jsonAnswer, PRIVATE, streamAnswer, toResponse } from "./answer.ts";
 import { crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { quote, StreamsideError, type StreamsideErrorCode } from "./errors.ts";
-import { EVENT_STREAM_HEADERS } from "./event-stream.ts";
-import type { EventMap, Hub, SendResult } from "./hub.ts";
+import { type EventMap, type Hub, OPEN, type OpenableHub, type SendResult } from "./hub.ts";
 import { readJson } from "./json.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { Problem } from "./problem.ts";
@@ -94,7 +94,7 @@ export interface Handler {
 /**
  * A handler for a hub.
  *
- * @throws {StreamsideError} `invalid-argument` without an `authenticate`
+ * @throws {StreamsideError} `invalid-argument` without a hub of {@link createHub} or an `authenticate`
  * @example
  * ```ts
  * const handler = createHandler(hub, {
@@ -109,27 +109,41 @@ export function createHandler<Events extends EventMap, I extends Identity>(
   hub: Hub<Events>,
   options: HandlerOptions<I>,
 ): Handler {
+  if (!(OPEN in hub)) {
+    throw new StreamsideError("invalid-argument", "createHandler needs a hub of createHub.");
+  }
   if (typeof options?.authenticate !== "function") {
     throw new StreamsideError(
       "invalid-argument",
       "createHandler needs an `authenticate` function: it says whose session a request belongs to.",
     );
   }
-  const routes = new Routes(hub as unknown as Hub, options);
-  const handler = Object.assign((request: Request) => routes.answer(request), {
-    subscribe: (request: Request) => routes.answer(request, "/subscribe"),
-    send: (request: Request) => routes.answer(request, "/send"),
+  const routes = new Routes(hub as unknown as OpenableHub, options);
+  const handler = handle((request) => routes.answer(request));
+  return Object.assign(handler, {
+    subscribe: handle((request) => routes.answer(request, "/subscribe")),
+    send: handle((request) => routes.answer(request, "/send")),
   });
-  for (const each of [handler, handler.subscribe, handler.send]) own.add(each);
+}
+
+type Answering = (request: Request) => Promise<Answer>;
+type Handling = (request: Request) => Promise<Response>;
+
+function handle(answering: Answering): Handling {
+  const handler = async (request: Request): Promise<Response> =>
+    toResponse(await answering(request));
+  answerings.set(handler, answering);
   return handler;
 }
 
-/** Handlers made here: an entry point may hand them a request that is made as it is looked at. */
-const own = new WeakSet<(request: Request) => Promise<Response>>();
+const answerings = new WeakMap<Handling, Answering>();
 
-/** Whether a function is a handler of {@link createHandler}, or one of its routes. */
-export function isOwnHandler(handler: (request: Request) => unknown): boolean {
-  return own.has(handler as (request: Request) => Promise<Response>);
+/**
+ * What is beneath a handler that was made here, for an entry point that has no use for a `Response`; `undefined` for any
+ * other function. It looks at a request's method, URL, headers and body only.
+ */
+export function answeringOf(handler: (request: Request) => unknown): Answering | undefined {
+  return answerings.get(handler as Handling);
 }
 
 /**
@@ -146,10 +160,10 @@ export function sessionFromRequest(request: Request): string | null {
     new URL(request.url).searchParams.get("sessionId") || null;
 }
 
-type Route = [method: "GET" | "POST", answer: (request: Request, url: URL) => Promise<Response>];
+type Route = [method: "GET" | "POST", answer: (request: Request, url: URL) => Promise<Answer>];
 
 class Routes<I extends Identity> {
-  readonly #hub: Hub;
+  readonly #hub: OpenableHub;
   readonly #options: HandlerOptions<I>;
   readonly #basePath: string;
   readonly #cors: readonly string[];
@@ -159,7 +173,7 @@ class Routes<I extends Identity> {
   /** Each path below the base path, its method, and what answers it. */
   readonly #routes = new Map<string, Route>();
 
-  constructor(hub: Hub, options: HandlerOptions<I>) {
+  constructor(hub: OpenableHub, options: HandlerOptions<I>) {
     this.#hub = hub;
     this.#options = options;
     this.#basePath = (options.basePath ?? "/api/v1/sse").replace(/\/+$/, "");
@@ -178,20 +192,18 @@ class Routes<I extends Identity> {
     }
   }
 
-  async answer(request: Request, route?: string): Promise<Response> {
-    let response: Response;
+  async answer(request: Request, route?: string): Promise<Answer> {
+    let answer: Answer;
     try {
-      response = await this.#answer(request, route);
+      answer = await this.#answer(request, route);
     } catch (error) {
-      response = this.#toProblem(error).toResponse();
+      answer = this.#toProblem(error).toAnswer();
     }
-    for (const [name, value] of crossOriginHeaders(request, this.#cors)) {
-      response.headers.append(name, value);
-    }
-    return response;
+    Object.assign(answer.headers, crossOriginHeaders(request, this.#cors));
+    return answer;
   }
 
-  async #answer(request: Request, route: string | undefined): Promise<Response> {
+  async #answer(request: Request, route: string | undefined): Promise<Answer> {
     const url = new URL(request.url);
     route ??= this.#routeOf(url);
     const [method, answer] = this.#routes.get(route) ?? [];
@@ -219,8 +231,8 @@ class Routes<I extends Identity> {
     return pathname.startsWith(`${this.#basePath}/`) ? pathname.slice(this.#basePath.length) : "";
   }
 
-  async #subscribe(request: Request, url: URL): Promise<Response> {
-    if (this.#options.enabled === false) return new Response(null, { status: 204 });
+  async #subscribe(request: Request, url: URL): Promise<Answer> {
+    if (this.#options.enabled === false) return { status: 204, headers: {}, body: null };
     const identity = await this.#authenticate(request);
     const granted = new Set(identity.channels);
     const wanted = url.searchParams.getAll("channel");
@@ -233,19 +245,19 @@ class Routes<I extends Identity> {
         );
       }
     }
-    if (request.method === "HEAD") return new Response(null, { headers: EVENT_STREAM_HEADERS });
+    if (request.method === "HEAD") return streamAnswer(null);
     const { expires } = identity;
     if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
-    const stream = this.#hub.subscribe(identity.session, {
+    const connection = this.#hub[OPEN](identity.session, {
       channels: wanted.length > 0 ? wanted : granted,
       // A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3).
       lastEventId: request.headers.get("Last-Event-ID") || url.searchParams.get("lastEventId"),
       expires,
     });
-    return new Response(stream, { headers: EVENT_STREAM_HEADERS });
+    return streamAnswer(connection);
   }
 
-  async #send(request: Request): Promise<Response> {
+  async #send(request: Request): Promise<Answer> {
     const { authorize } = this.#options;
     const identity = await this.#authenticate(request);
     if (!authorize) {
@@ -259,7 +271,7 @@ class Routes<I extends Identity> {
     if ((await this.#inTime(() => authorize(identity, message), "authorize")) !== true) {
       throw new Problem(403, "not-authorized", "This session may not send this message.");
     }
-    return json(202, await this.#deliver(message));
+    return jsonAnswer(202, await this.#deliver(message));
   }
 
   #deliver(message: Message): Promise<SendResult> {
@@ -269,7 +281,7 @@ class Routes<I extends Identity> {
     return this.#hub.broadcast(event, data, { key, except });
   }
 
-  async #echo(request: Request): Promise<Response> {
+  async #echo(request: Request): Promise<Answer> {
     const { session } = await this.#authenticate(request);
     const body = await readJson(request, this.#maxBodyBytes);
     if (!Array.isArray(body) || !body.every((item) => typeof item === "string")) {
@@ -280,15 +292,17 @@ class Routes<I extends Identity> {
       );
     }
     for (const text of body) await this.#hub.send(session, "test", text);
-    return json(200, { status: "ok", messages_sent: body.length });
+    return jsonAnswer(200, { status: "ok", messages_sent: body.length });
   }
 
-  #health(): Promise<Response> {
+  #health(): Promise<Answer> {
     const { draining } = this.#hub;
-    return Promise.resolve(json(draining ? 503 : 200, { status: draining ? "draining" : "ok" }));
+    return Promise.resolve(
+      jsonAnswer(draining ? 503 : 200, { status: draining ? "draining" : "ok" }),
+    );
   }
 
-  async #metrics(request: Request): Promise<Response> {
+  async #metrics(request: Request): Promise<Answer> {
     const allowed = await this.#inTime(
       () => this.#options.authorizeMetrics!(request),
       "authorizeMetrics",
@@ -296,9 +310,11 @@ class Routes<I extends Identity> {
     if (allowed !== true) {
       throw new Problem(403, "not-authorized", "The metrics are not for this request.");
     }
-    return new Response(formatMetrics(this.#hub.stats()), {
-      headers: { "Content-Type": METRICS_TYPE, "Cache-Control": "no-store" },
-    });
+    return {
+      status: 200,
+      headers: { ...PRIVATE, "Content-Type": METRICS_TYPE },
+      body: formatMetrics(this.#hub.stats()),
+    };
   }
 
   async #authenticate(request: Request): Promise<I> {
@@ -376,17 +392,6 @@ function unauthorized(): Problem {
   return new Problem(401, "not-authenticated", "No valid session came with this request.", {
     // RFC 9110, 15.5.2: a 401 names a scheme; this one makes no browser ask for a password.
     "WWW-Authenticate": "Session",
-  });
-}
-
-function json(status: number, body: unknown): Response {
-  return new Response(JSON.stringify(body), {
-    status,
-    headers: {
-      "Content-Type": "application/json",
-      "Cache-Control": "no-store",
-      "X-Content-Type-Options": "nosniff",
-    },
   });
 }
 

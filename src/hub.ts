@@ -21,7 +21,7 @@ import { quote, StreamsideError } from "./errors.ts";
 import { byteLength, checkEventName, encode, formatEvent, serializeData } from "./event.ts";
 import { bound, type HistoryOptions } from "./history.ts";
 import { type Log, memoryLog } from "./log.ts";
-import { Chunk, StreamSink } from "./sink.ts";
+import { Chunk, type SinkOwner, streamOf } from "./sink.ts";
 import { sleep } from "./tasks.ts";
 
 /** A map from event names to the types of their data, as an interface or a type. */
@@ -343,7 +343,16 @@ const COUNTERS = {
 /** How long it is from one look at what is due to the next while draining, in ms. */
 const DRAIN_STEP = 50;
 
-class LogHub implements Hub {
+/** How the handler opens a connection of a hub without a stream, for a sink of the entry point's. */
+export const OPEN: unique symbol = Symbol("streamside.open");
+
+/** A hub of {@link createHub}, as the handler sees it. */
+export interface OpenableHub extends Hub {
+  /** As {@link Hub.subscribe}, for a sink that is still to be set. */
+  [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
+}
+
+class LogHub implements OpenableHub {
   readonly maxEventBytes: number;
   readonly logger: Logger;
   readonly #log: Log;
@@ -440,7 +449,11 @@ class LogHub implements Hub {
     return await this.#append(EVERYONE, event, data, options, except);
   }
 
-  subscribe(session: string, options: SubscribeOptions = {}): ReadableStream<Uint8Array> {
+  subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array> {
+    return streamOf(this[OPEN](session, options));
+  }
+
+  [OPEN](session: string, options: SubscribeOptions = {}): Connection {
     checkName("session", session);
     const channels = new Set(options.channels);
     for (const channel of channels) checkName("channel", channel);
@@ -454,10 +467,8 @@ class LogHub implements Hub {
       position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? NOWHERE,
       ...this.#deadline(options.expires),
     });
-    const sink = new StreamSink(connection);
-    connection.sink = sink;
     this.#opened(connection, lastEventId);
-    return sink.stream;
+    return connection;
   }
 
   cursor(): string {
@@ -677,7 +688,7 @@ class LogHub implements Hub {
 
   #isStalled(connection: Connection, now: number): boolean {
     if (connection.ready) return false;
-    const taken = connection.sink.taken?.() ?? 0;
+    const taken = connection.sink?.taken?.() ?? 0;
     if (connection.stalledSince === 0 || taken !== connection.taken) {
       connection.stalledSince = now;
       connection.taken = taken;

@@ -15,6 +15,8 @@ export function serveConnection(
   outgoing: ServerResponse,
   owner: SinkOwner,
 ): void {
+  // Head and first events leave in one packet.
+  outgoing.socket?.cork();
   outgoing.flushHeaders();
   const socket = directSocket(incoming, outgoing);
   const sink = socket ? new SocketSink(owner, outgoing, socket) : new ResponseSink(owner, outgoing);
@@ -33,7 +35,9 @@ export function serveConnection(
   }
   // The client may have gone while `authenticate` was at work.
   if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();
+  else if (owner.ended) sink.end();
   else owner.drained();
+  outgoing.socket?.uncork();
 }
 
 const SINK = Symbol("streamside.sink");
@@ -65,7 +69,8 @@ function onRequestClose(this: IncomingMessage & WithSink): void {
 function directSocket(incoming: IncomingMessage, outgoing: ServerResponse): Socket | undefined {
   const { socket } = outgoing;
   const isSafe = IS_NODE && socket !== null && outgoing instanceof ServerResponse &&
-    outgoing.chunkedEncoding && incoming.httpVersion === "1.1" && outgoing.writableLength === 0 &&
+    outgoing.chunkedEncoding && incoming.httpVersion === "1.1" &&
+    outgoing.writableLength === socket.writableLength &&
     outgoing.write === ServerResponse.prototype.write &&
     outgoing.end === ServerResponse.prototype.end &&
     !outgoing.hasHeader("content-encoding");

@@ -10,8 +10,9 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { isOwnHandler } from "./handler.ts";
-import { lazyRequest, realRequest, urlOf } from "./node-request.ts";
+import type { Answer } from "./answer.ts";
+import { answeringOf } from "./handler.ts";
+import { lazyRequest, type NodeExchange, realRequest, urlOf } from "./node-request.ts";
 import { serveConnection } from "./node-sink.ts";
 import { takeOver } from "./sink.ts";
 
@@ -83,24 +84,52 @@ async function answer(
     return;
   }
   const exchange = { incoming: incoming as IncomingMessage, outgoing, url };
-  // Anything may be done with a request, `new Request(request)` too; our own handler does not.
-  const request = isOwnHandler(handler) ? lazyRequest(exchange) : realRequest(exchange);
-  const response = await handler(request);
+  const answering = answeringOf(handler);
+  if (answering) writeAnswer(exchange, await answering(lazyRequest(exchange)));
+  // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
+  else await writeResponse(exchange, await handler(realRequest(exchange)));
+}
+
+/** Writes an answer of our own handler. */
+function writeAnswer(
+  { incoming, outgoing }: NodeExchange,
+  { status, headers, body }: Answer,
+): void {
+  const isStream = typeof body === "object" && body !== null;
+  try {
+    outgoing.writeHead(status, headers);
+  } catch (error) {
+    // Somebody else has answered meanwhile, a timeout say: the stream that nobody will read is not left open.
+    if (isStream) body.gone();
+    throw error;
+  }
+  if (isStream) return serveConnection(incoming, outgoing, body);
+  outgoing.end(body ?? undefined);
+  letFlow(incoming);
+}
+
+/** What nobody read of a request stands before the next one of its connection. Node lets it flow away, Deno does not. */
+function letFlow(incoming: IncomingMessage): void {
+  incoming.resume();
+}
+
+async function writeResponse(
+  { incoming, outgoing }: NodeExchange,
+  response: Response,
+): Promise<void> {
   try {
     writeHead(outgoing, response);
   } catch (error) {
-    // Somebody else has answered meanwhile, a timeout say: the stream that nobody will read is not left open.
     await response.body?.cancel();
     throw error;
   }
   const owner = takeOver(response.body);
-  if (owner) serveConnection(incoming as IncomingMessage, outgoing, owner);
-  else if (response.body === null || incoming.method === "HEAD") {
+  if (owner) return serveConnection(incoming, outgoing, owner);
+  if (response.body === null || incoming.method === "HEAD") {
     await response.body?.cancel();
     outgoing.end();
   } else await pump(response.body, outgoing);
-  // What nobody read of the request stands before the next one of the connection. Node lets it flow away, Deno does not.
-  if (!owner) incoming.resume();
+  letFlow(incoming);
 }
 
 function writeHead(outgoing: ServerResponse, response: Response): void {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { type Answer, PRIVATE } from "./answer.ts";
+
 /** An answer that tells of a failure. Thrown inside the handler, answered by it. */
 export class Problem extends Error {
   /** The HTTP status. */
@@ -21,8 +23,8 @@ export class Problem extends Error {
     this.headers = headers;
   }
 
-  /** As a response: `application/problem+json` with `type`, `title`, `status`, `detail` and `code`. */
-  toResponse(): Response {
+  /** As an answer: `application/problem+json` with `type`, `title`, `status`, `detail` and `code`. */
+  toAnswer(): Answer {
     const body = {
       type: "about:blank",
       title: TITLES[this.status],
@@ -30,15 +32,11 @@ export class Problem extends Error {
       detail: this.message,
       code: this.code,
     };
-    return new Response(JSON.stringify(body), {
+    return {
       status: this.status,
-      headers: {
-        "Content-Type": "application/problem+json",
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        ...this.headers,
-      },
-    });
+      headers: { "Content-Type": "application/problem+json", ...PRIVATE, ...this.headers },
+      body: JSON.stringify(body),
+    };
   }
 }
 

@@ -22,8 +22,10 @@ export class Chunk {
 
 /** What a sink tells its connection. */
 export interface SinkOwner {
-  /** The sink; to be replaced before the first `drained()` only. */
-  sink: Sink;
+  /** The sink; to be set before the first `drained()` only. */
+  sink: Sink | undefined;
+  /** The connection has ended, and wants no sink any more. */
+  readonly ended: boolean;
   /** The sink can take a chunk now: at first, and after each `write` that returned false. */
   drained(): void;
   /** Nobody reads any more. No further call is made on the sink. */
@@ -116,6 +118,14 @@ export class StreamSink implements Sink {
     this.#owner = undefined;
     return owner;
   }
+}
+
+/** A connection as a stream. */
+export function streamOf(connection: SinkOwner): ReadableStream<Uint8Array> {
+  const sink = new StreamSink(connection);
+  connection.sink = sink;
+  if (connection.ended) sink.end();
+  return sink.stream;
 }
 
 /**

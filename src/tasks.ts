@@ -19,24 +19,41 @@ export function nextTask(): Promise<void> {
   return new Promise((resolve) => defer(resolve));
 }
 
-/** How long work goes on, in ms, before it lets the event loop come round. */
+/** How long a turn takes, in ms, before others have theirs. */
 const TURN = 8;
-/** How many steps there are between two looks at the clock. */
+/** How many steps there are between two looks at the clock, and in the shortest turn. */
 const STRIDE = 32;
 
-/** Long work in turns that leave room for others. */
-export class Turn {
+/**
+ * Long work in turns that leave room for others.
+ *
+ * What a step costs shows only when the event loop has come round: what is handed to a stream is written after the turn
+ * that did it. So a turn is as many steps as the turns before could take.
+ */
+export class Turns {
   #steps = 0;
-  #end = performance.now() + TURN;
+  #began = 0;
+  #limit = 256;
+
+  /** Work begins, or goes on. */
+  begin(): void {
+    this.#steps = 0;
+    this.#began = performance.now();
+  }
 
   /** One more step is done: whether it is time to let others work. */
   isOver(): boolean {
-    return ++this.#steps % STRIDE === 0 && performance.now() > this.#end;
+    const steps = ++this.#steps;
+    return steps >= this.#limit || (steps % STRIDE === 0 && performance.now() - this.#began > TURN);
   }
 
-  /** Resolves when others had their turn. */
+  /** Resolves when others had their turn, and the next one can begin. */
   async next(): Promise<void> {
     await nextTask();
-    this.#end = performance.now() + TURN;
+    const took = performance.now() - this.#began;
+    if (this.#steps >= STRIDE) {
+      this.#limit = Math.max(STRIDE, Math.min(16_384, Math.round(this.#steps * TURN / took)));
+    }
+    this.begin();
   }
 }
