@@ -339,7 +339,7 @@ describe("what is refused", () => {
   });
 
   test("`expires` that is no time: invalid-argument, and no connection", () =>
-    withHub({}, async (hub) => {
+    withHub({}, (hub) => {
       const error = assertThrows(
         () => hub.subscribe("ada", { expires: new Date("never") }),
         StreamsideError,

@@ -242,7 +242,7 @@ export async function withService(
 /** Runs a test on a hub without a server, and closes it whatever becomes of the test. */
 export async function withHub(
   options: HubOptions,
-  run: (hub: Hub) => Promise<void>,
+  run: (hub: Hub) => void | Promise<void>,
 ): Promise<void> {
   const hub = createHub({ logger: quietLogger, ...options });
   try {
