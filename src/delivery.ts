@@ -57,6 +57,8 @@ export interface DeliveryOptions {
 export class Delivery implements ConnectionOwner {
   /** Every connection. */
   readonly connections: Set<Connection> = new Set();
+  /** Connections that were ended while their readers took nothing, and the last bytes that they are to get. */
+  readonly leaving: Map<Connection, Chunk | undefined> = new Map();
   /** The connections of each session. */
   readonly sessions: Map<string, Set<Connection>> = new Map();
   /** The groups that subscribe to each channel. */
@@ -217,17 +219,30 @@ export class Delivery implements ConnectionOwner {
   /** Ends a connection: its stream ends after `last`, or at once when the reader takes nothing. */
   end(connection: Connection, reason: EndReason, last?: Chunk): void {
     if (connection.ended) return;
+    // What the reader has not taken yet goes first; one that takes nothing must not hold on to its stream for ever.
+    const isLater = reason !== "stalled" && connection.greeted && !connection.ready;
+    if (isLater) this.leaving.set(connection, last);
     this.#remove(connection, reason);
     if (reason === "stalled") connection.sink?.abort();
-    else connection.sink?.end(last);
+    else if (!isLater) connection.sink?.end(last);
+  }
+
+  /** Lets go of a connection that was ended and whose reader takes nothing. */
+  abandon(connection: Connection): void {
+    if (this.leaving.delete(connection)) connection.sink?.abort();
   }
 
   gone(connection: Connection): void {
     if (!connection.ended) this.#remove(connection, "client");
+    else this.leaving.delete(connection);
   }
 
   drained(connection: Connection): void {
-    if (connection.ended) return;
+    if (connection.ended) {
+      const last = this.leaving.get(connection);
+      if (this.leaving.delete(connection)) connection.sink?.end(last);
+      return;
+    }
     connection.stalledSince = 0;
     connection.ready = true;
     if (!connection.greeted) {

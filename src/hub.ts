@@ -283,7 +283,8 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
 
   /**
    * Drains: refuses new subscribers, ends the open streams spread over `within` ms, each told to reconnect after a
-   * time of its own, and resolves when all are gone. Sending works until then. Again: the same promise.
+   * time of its own, and resolves when all are gone; one whose reader takes nothing is cut off a second later. Sending
+   * works until then. Again: the same promise.
    *
    * @example
    * ```ts
@@ -342,6 +343,8 @@ const COUNTERS = {
 
 /** How long it is from one look at what is due to the next while draining, in ms. */
 const DRAIN_STEP = 50;
+/** How long a closing hub waits for readers that take nothing, beyond the time that it was given, in ms. */
+const LINGER = 1_000;
 
 /** How the handler opens a connection of a hub without a stream, for a sink of the entry point's. */
 export const OPEN: unique symbol = Symbol("streamside.open");
@@ -637,7 +640,7 @@ class LogHub implements OpenableHub {
     if (reason === "stalled") this.#counters.stalled++;
     if (reason === "replaced") this.#counters.replaced++;
     this.#tell("disconnect", { session: connection.session, reason });
-    if (this.#delivery.connections.size > 0) return;
+    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) return;
     clearTimeout(this.#sweepTimer);
     this.#sweepAt = Infinity;
   }
@@ -683,7 +686,10 @@ class LogHub implements OpenableHub {
       else if (this.#isStalled(connection, now)) this.#delivery.end(connection, "stalled");
       else next = Math.min(next, connection.deadline);
     }
-    if (this.#delivery.connections.size > 0) this.#sweepBy(next);
+    for (const connection of this.#delivery.leaving.keys()) {
+      if (this.#isStalled(connection, now)) this.#delivery.abandon(connection);
+    }
+    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) this.#sweepBy(next);
   }
 
   #isStalled(connection: Connection, now: number): boolean {
@@ -703,9 +709,12 @@ class LogHub implements OpenableHub {
     );
     const started = Date.now();
     const total = delivery.connections.size;
-    for (let gone = 0; delivery.connections.size > 0;) {
+    for (let gone = 0; delivery.connections.size + delivery.leaving.size > 0;) {
       await delivery.settled(delivery.head);
       const elapsed = Date.now() - started;
+      if (elapsed >= within + LINGER) {
+        for (const connection of delivery.leaving.keys()) delivery.abandon(connection);
+      }
       const due = elapsed >= within ? total : Math.floor((total * elapsed) / within);
       for (const connection of delivery.connections) {
         if (gone >= due) break;
@@ -713,8 +722,9 @@ class LogHub implements OpenableHub {
         delivery.end(connection, "closed", this.#farewell());
       }
       // Some leave by themselves meanwhile, so that `due` may come to more than there are.
-      if (delivery.connections.size > 0) {
-        await sleep(Math.min(DRAIN_STEP, Math.max(1, within - elapsed)));
+      if (delivery.connections.size + delivery.leaving.size > 0) {
+        const left = within - elapsed;
+        await sleep(left > 0 ? Math.min(DRAIN_STEP, left) : delivery.connections.size > 0 ? 1 : 10);
       }
     }
     this.#closed = true;

@@ -132,7 +132,12 @@ class SocketSink implements Sink {
     if (written === framed.length) return true;
     socket.write(written === 0 ? framed : framed.subarray(written));
     // A large write is reported as too much even when the kernel has taken it all already.
-    return socket.writableLength === 0 || !socket.writableNeedDrain;
+    if (socket.writableLength === 0) return true;
+    if (socket.writableNeedDrain || !this.#isPlain) return !socket.writableNeedDrain;
+    // The socket has room for more, but what waits in it and one chunk would be over `maxBufferedBytes`. That it is
+    // empty again it tells by itself only when it was full.
+    socket.write(NOTHING, () => this.owner?.drained());
+    return false;
   }
 
   end(last?: Chunk): void {
@@ -183,6 +188,7 @@ function writeAtOnce(socket: Socket, bytes: Uint8Array): number {
   }
 }
 
+const NOTHING = new Uint8Array(0);
 const CRLF = "\r\n";
 
 /** Bytes as one chunk of a chunked body: length, bytes, line end in one buffer. */
