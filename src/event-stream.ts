@@ -40,6 +40,7 @@ export interface EventStreamOptions {
 /**
  * An async iterable as a response: each string is the data of an event, each object an event (see {@link StreamEvent}).
  *
+ * The stream opens with a comment, which clients skip, so that they see at once that it is there.
  * The iterable is asked for the next event only when the reader has taken the one before; when the reader goes away, it
  * is returned from (its `finally` runs). When it throws, or yields what cannot be sent, the stream breaks off with
  * that error, so that a client can tell it from an end.
@@ -60,6 +61,10 @@ export function eventStream(
     ? iterable[Symbol.asyncIterator]()
     : iterable[Symbol.iterator]();
   const stream = new ReadableStream<Uint8Array>({
+    start(controller) {
+      // Bun holds the headers back until there are bytes, and the first event may be long in coming.
+      controller.enqueue(OPENING);
+    },
     async pull(controller) {
       const { done, value } = await iterator.next();
       if (done) return controller.close();
@@ -78,6 +83,9 @@ export function eventStream(
   for (const [name, value] of Object.entries(EVENT_STREAM_HEADERS)) headers.set(name, value);
   return new Response(stream, { status: options.status ?? 200, headers });
 }
+
+/** A comment: clients skip it (WHATWG HTML 9.2.6). */
+const OPENING = encode(":\n\n");
 
 function formatStreamEvent(value: StreamEvent | string): string {
   if (typeof value === "string") return `${dataFields(value)}\n`;
