@@ -197,6 +197,7 @@ function showConnection(state: "open" | "connecting" | "closed", text: string): 
 function showSync(running: boolean, percent?: number): void {
   element<HTMLButtonElement>("sync-start").disabled = running;
   element<HTMLButtonElement>("sync-cancel").disabled = !running;
+  element("sync-message").ariaBusy = String(running); // a screen reader tells how it ends, not each step
   if (percent === undefined) return;
   element<HTMLProgressElement>("sync-progress").value = percent;
   tell("sync-percent", `${percent} %`);
