@@ -14,9 +14,13 @@ const defer: (callback: () => void) => void =
   (globalThis as { setImmediate?: (callback: () => void) => void }).setImmediate ??
     ((callback) => setTimeout(callback, 0));
 
-/** Resolves when the event loop has come round: what was handed to streams and sockets has been worked on by then. */
+/**
+ * Resolves when the event loop has come round: what was handed to streams and sockets has been worked on by then. It
+ * comes round twice, since on Deno the first time may be before what was enqueued is written: of 10 000 chunks it saw
+ * 7 ms of the 92 that they took.
+ */
 export function nextTask(): Promise<void> {
-  return new Promise((resolve) => defer(resolve));
+  return new Promise((resolve) => defer(() => defer(resolve)));
 }
 
 /** How long a turn takes, in ms, before others have theirs. */
