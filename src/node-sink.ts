@@ -133,7 +133,9 @@ class SocketSink implements Sink {
     socket.write(written === 0 ? framed : framed.subarray(written));
     // A large write is reported as too much even when the kernel has taken it all already.
     if (socket.writableLength === 0) return true;
-    if (socket.writableNeedDrain || !this.#isPlain) return !socket.writableNeedDrain;
+    const { writableNeedDrain: isFull } = socket;
+    // While it is corked the head goes with the first events, and says nothing about the reader.
+    if (isFull || !this.#isPlain || socket.writableCorked > 0) return !isFull;
     // The socket has room for more, but what waits in it and one chunk would be over `maxBufferedBytes`. That it is
     // empty again it tells by itself only when it was full.
     socket.write(NOTHING, () => this.owner?.drained());
