@@ -204,7 +204,7 @@ class Routes<I extends Identity> {
   }
 
   async #answer(request: Request, route: string | undefined): Promise<Answer> {
-    const url = new URL(request.url);
+    const url = urlOf(request);
     route ??= this.#routeOf(url);
     const [method, answer] = this.#routes.get(route) ?? [];
     if (!method || !answer) throw new Problem(404, "not-found", "There is nothing at this path.");
@@ -369,6 +369,15 @@ class Routes<I extends Identity> {
     }
     this.#hub.logger.error("streamside: a request failed", error);
     return new Problem(500, "internal-error", "This server failed to answer.");
+  }
+}
+
+/** Not every server looks at what a `Host` holds before it makes a URL of it. */
+function urlOf(request: Request): URL {
+  try {
+    return new URL(request.url);
+  } catch {
+    throw new Problem(400, "invalid-url", "The request's Host and path make no URL.");
   }
 }
 
