@@ -7,12 +7,12 @@ import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   createHandler,
-  createHub,
   EntryWriter,
   type Hub,
   type Log,
   type LogEntry,
   type LogFollower,
+  type Logger,
   type LogRecord,
   memoryLog,
   StreamsideError,
@@ -20,9 +20,9 @@ import {
 import {
   authenticate,
   EventReader,
-  quietLogger,
   recordingLogger,
   untilIdle,
+  withHub,
   withService,
 } from "./server-helpers.ts";
 
@@ -97,58 +97,60 @@ describe("memoryLog", () => {
 });
 
 describe("hubs on one log are one service", () => {
-  test("sent on one, received on the other, in one order; resumed there with an id from here", async () => {
+  test("sent on one, received on the other, in one order; resumed there with an id from here", () =>
+    withTwoHubs(async (a, b) => {
+      const readers = [
+        new EventReader(a.subscribe("ada", { channels: ["news"] })),
+        new EventReader(b.subscribe("ada", { channels: ["news"] })),
+      ];
+      for (let i = 0; i < 300; i++) {
+        const hub = i % 2 === 0 ? a : b;
+        if (i % 3 === 0) hub.send("ada", "e", i);
+        else if (i % 3 === 1) hub.publish("news", "e", i);
+        else hub.broadcast("e", i, { except: "grace" });
+      }
+      const [onA, onB] = await Promise.all(readers.map((reader) => reader.events(300)));
+      assertEquals(onA!.map(({ data }) => Number(data)), [...Array(300).keys()]);
+      assertEquals(onB, onA);
+      assertEquals(a.cursor(), b.cursor());
+      assertEquals((await a.send("ada", "e", "own")).connections, 1);
+
+      const resumed = new EventReader(
+        b.subscribe("ada", { channels: ["news"], lastEventId: onA![99]!.id }),
+      );
+      assertEquals(await resumed.events(200), onA!.slice(100));
+
+      assertEquals([a.sessions(), b.sessions()], [["ada"], ["ada"]]);
+      await a.disconnect("ada");
+      for (const reader of [...readers, resumed]) await reader.rest();
+      await untilIdle(a);
+      await untilIdle(b);
+
+      // One that closes takes nothing of the other with it.
+      const left = new EventReader(b.subscribe("ada"));
+      await a.close();
+      await b.broadcast("e", "after");
+      assertEquals((await left.event()).data, "after");
+    }));
+
+  test("a hub that comes later holds nothing itself, and resumes from the log", () => {
     const log = memoryLog();
-    const [a, b] = [createHub({ log }), createHub({ log })] as [Hub, Hub];
-    const readers = [
-      new EventReader(a.subscribe("ada", { channels: ["news"] })),
-      new EventReader(b.subscribe("ada", { channels: ["news"] })),
-    ];
-    for (let i = 0; i < 300; i++) {
-      const hub = i % 2 === 0 ? a : b;
-      if (i % 3 === 0) hub.send("ada", "e", i);
-      else if (i % 3 === 1) hub.publish("news", "e", i);
-      else hub.broadcast("e", i, { except: "grace" });
-    }
-    const [onA, onB] = await Promise.all(readers.map((reader) => reader.events(300)));
-    assertEquals(onA!.map(({ data }) => Number(data)), [...Array(300).keys()]);
-    assertEquals(onB, onA);
-    assertEquals(a.cursor(), b.cursor());
-    assertEquals((await a.send("ada", "e", "own")).connections, 1);
-
-    const resumed = new EventReader(
-      b.subscribe("ada", { channels: ["news"], lastEventId: onA![99]!.id }),
-    );
-    assertEquals(await resumed.events(200), onA!.slice(100));
-
-    assertEquals([a.sessions(), b.sessions()], [["ada"], ["ada"]]);
-    await a.disconnect("ada");
-    for (const reader of [...readers, resumed]) await reader.rest();
-    await untilIdle(a);
-    await untilIdle(b);
-
-    // One that closes takes nothing of the other with it.
-    const left = new EventReader(b.subscribe("ada"));
-    await a.close();
-    await b.broadcast("e", "after");
-    assertEquals((await left.event()).data, "after");
-    await left.cancel();
-    await b.close();
+    return withHub({ log }, async (first) => {
+      const cursor = first.cursor();
+      for (let i = 0; i < 5; i++) await first.broadcast("e", i);
+      await withHub({ log }, async (later) => {
+        assertEquals(later.cursor(), first.cursor());
+        const reader = new EventReader(later.subscribe("ada", { lastEventId: cursor }));
+        await first.broadcast("e", 5);
+        assertEquals(await reader.data(6), ["0", "1", "2", "3", "4", "5"]);
+      });
+    });
   });
 
-  test("a hub that comes later holds nothing itself, and resumes from the log", async () => {
+  function withTwoHubs(run: (a: Hub, b: Hub) => Promise<void>): Promise<void> {
     const log = memoryLog();
-    const first = createHub({ log });
-    const cursor = first.cursor();
-    for (let i = 0; i < 5; i++) await first.broadcast("e", i);
-    const later = createHub({ log });
-    assertEquals(later.cursor(), first.cursor());
-    const reader = new EventReader(later.subscribe("ada", { lastEventId: cursor }));
-    await first.broadcast("e", 5);
-    assertEquals(await reader.data(6), ["0", "1", "2", "3", "4", "5"]);
-    await reader.cancel();
-    await Promise.all([first.close(), later.close()]);
-  });
+    return withHub({ log }, (a) => withHub({ log }, (b) => run(a, b)));
+  }
 });
 
 /** A log in memory that a test can have fail, and begin anew. */
@@ -186,22 +188,23 @@ class TestLog implements Log {
 }
 
 describe("a log that fails", () => {
-  test("before it is open: subscribe, cursor and send are refused; the handler answers 503", async () => {
-    const hub = createHub({ log: new TestLog(), logger: quietLogger });
-    for (const call of [() => hub.subscribe("ada"), () => hub.cursor()]) {
-      assertEquals(assertThrows(call, StreamsideError).code, "log-unavailable");
-    }
-    const error = await assertRejects(() => hub.send("ada", "e", 1), StreamsideError);
-    assertEquals(error.code, "log-unavailable");
-    assertEquals((error.cause as Error).message, "not open");
-    const handler = createHandler(hub, { authenticate });
-    const response = await handler(
-      new Request("http://localhost/api/v1/sse/subscribe", { headers: { "X-Session-Id": "ada" } }),
-    );
-    assertEquals([response.status, (await response.json()).code], [503, "log-unavailable"]);
-    assert(Number(response.headers.get("Retry-After")) > 0);
-    await hub.close();
-  });
+  test("before it is open: subscribe, cursor and send are refused; the handler answers 503", () =>
+    withHub({ log: new TestLog() }, async (hub) => {
+      for (const call of [() => hub.subscribe("ada"), () => hub.cursor()]) {
+        assertEquals(assertThrows(call, StreamsideError).code, "log-unavailable");
+      }
+      const error = await assertRejects(() => hub.send("ada", "e", 1), StreamsideError);
+      assertEquals(error.code, "log-unavailable");
+      assertEquals((error.cause as Error).message, "not open");
+      const handler = createHandler(hub, { authenticate });
+      const response = await handler(
+        new Request("http://localhost/api/v1/sse/subscribe", {
+          headers: { "X-Session-Id": "ada" },
+        }),
+      );
+      assertEquals([response.status, (await response.json()).code], [503, "log-unavailable"]);
+      assert(Number(response.headers.get("Retry-After")) > 0);
+    }));
 
   test("on append: log-unavailable, nothing is sent; 503 over HTTP; afterwards all goes on", async () => {
     const log = new TestLog();
@@ -232,29 +235,29 @@ describe("a log that fails", () => {
     });
   });
 
-  test("on read: the stream ends, its client comes back with the same cursor, and nothing is lost", async () => {
+  test("on read: the stream ends, its client comes back with the same cursor, and nothing is lost", () => {
     const log = new TestLog();
     log.open();
-    const lines: [never, string][] = [];
-    const hub = createHub({ log, history: { events: 2 }, logger: recordingLogger(lines) });
-    const cursor = hub.cursor();
-    for (let i = 0; i < 10; i++) await hub.send("ada", "e", i);
-    await new Promise((resolve) => setTimeout(resolve));
-    log.failing = new Error("cannot read");
-    const reasons: string[] = [];
-    hub.on("disconnect", ({ reason }) => reasons.push(reason));
-    const broken = new EventReader(hub.subscribe("ada", { lastEventId: cursor }));
-    const blocks = await broken.rest();
-    assertEquals(blocks.filter(({ data }) => data !== undefined), []);
-    assertEquals(reasons, ["log"]);
-    assert(
-      lines.some(([level, line]) => level === "error" as never && line.includes("cannot read")),
-    );
-    log.failing = undefined;
-    const again = new EventReader(hub.subscribe("ada", { lastEventId: cursor }));
-    assertEquals(await again.data(10), [..."0123456789"]);
-    await again.cancel();
-    await hub.close();
+    const lines: [keyof Logger, string][] = [];
+    const logger = recordingLogger(lines);
+    return withHub({ log, history: { events: 2 }, logger }, async (hub) => {
+      const cursor = hub.cursor();
+      for (let i = 0; i < 10; i++) await hub.send("ada", "e", i);
+      await new Promise((resolve) => setTimeout(resolve));
+      log.failing = new Error("cannot read");
+      const reasons: string[] = [];
+      hub.on("disconnect", ({ reason }) => reasons.push(reason));
+      const broken = new EventReader(hub.subscribe("ada", { lastEventId: cursor }));
+      const blocks = await broken.rest();
+      assertEquals(blocks.filter(({ data }) => data !== undefined), []);
+      assertEquals(reasons, ["log"]);
+      assert(
+        lines.some(([level, line]) => level === "error" && line.includes("cannot read")),
+      );
+      log.failing = undefined;
+      const again = new EventReader(hub.subscribe("ada", { lastEventId: cursor }));
+      assertEquals(await again.data(10), [..."0123456789"]);
+    });
   });
 
   test("one that begins anew, its data gone: everyone gets a reset, and all goes on in the new epoch", async () => {
@@ -281,21 +284,21 @@ describe("a log that fails", () => {
     });
   });
 
-  test("one that begins anew while a disconnect is on its way does not hold it, nor close()", async () => {
+  test("one that begins anew while a disconnect is on its way does not hold it, nor close()", () => {
     const log = new TestLog();
     log.open();
-    const hub = createHub({ log, logger: quietLogger });
-    for (let i = 0; i < 5; i++) await hub.broadcast("e", i);
-    const reader = new EventReader(hub.subscribe("ada"));
-    await reader.block();
-    const disconnecting = hub.disconnect("ada");
-    log.open();
-    await disconnecting;
-    await hub.close();
-    await reader.cancel();
+    return withHub({ log }, async (hub) => {
+      for (let i = 0; i < 5; i++) await hub.broadcast("e", i);
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      const disconnecting = hub.disconnect("ada");
+      log.open();
+      await disconnecting;
+      await reader.cancel();
+    });
   });
 
-  test("entries of a log of one's own, written with EntryWriter, are delivered", async () => {
+  test("entries of a log of one's own, written with EntryWriter, are delivered", () => {
     let follower!: LogFollower;
     const log: Log = {
       follow: (given) => {
@@ -306,14 +309,13 @@ describe("a log that fails", () => {
       append: () => Promise.reject(new Error("read only")),
       read: () => Promise.resolve(null),
     };
-    const hub = createHub({ log });
-    const reader = new EventReader(hub.subscribe("ada"));
-    await reader.block();
-    const writer = new EntryWriter("mine");
-    // Positions may have gaps.
-    follower.appended([42, 50].map((at) => writer.write(at, record(`${at}`), Date.now())));
-    assertEquals((await reader.events(2)).map(({ id }) => id), ["mine-42", "mine-50"]);
-    await reader.cancel();
-    await hub.close();
+    return withHub({ log }, async (hub) => {
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      const writer = new EntryWriter("mine");
+      // Positions may have gaps.
+      follower.appended([42, 50].map((at) => writer.write(at, record(`${at}`), Date.now())));
+      assertEquals((await reader.events(2)).map(({ id }) => id), ["mine-42", "mine-50"]);
+    });
   });
 });
