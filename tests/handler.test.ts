@@ -17,6 +17,7 @@ import {
   EventReader,
   serve,
   type Service,
+  textOf,
   withHub,
   withService,
 } from "./server-helpers.ts";
@@ -28,7 +29,7 @@ async function problem(
   code: string,
 ): Promise<{ detail: string }> {
   const answer = await response;
-  const text = await answer.text();
+  const text = await textOf(answer);
   assertEquals(answer.status, status, text);
   assertEquals(answer.headers.get("content-type"), "application/problem+json");
   assertEquals(answer.headers.get("x-content-type-options"), "nosniff");

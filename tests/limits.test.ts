@@ -11,6 +11,7 @@ import {
   RawClient,
   servers,
   type Service,
+  textOf,
   until,
   withHub,
   withService,
@@ -26,7 +27,7 @@ async function refused(
   counter?: [keyof HubStats, number],
 ): Promise<void> {
   const answer = await response;
-  assertEquals([answer.status, (await answer.json()).code], [status, code]);
+  assertEquals([answer.status, JSON.parse(await textOf(answer)).code], [status, code]);
   if (status === 503 || status === 429) assert(Number(answer.headers.get("retry-after")) > 0);
   if (counter) assertEquals(service.hub.stats()[counter[0]], counter[1], counter[0]);
 }

@@ -209,6 +209,15 @@ export interface ServiceOptions {
   readonly serve?: (handler: FetchHandler) => Promise<TestServer>;
 }
 
+/** The text of an answer that ends by itself: a stream where none belongs is a failure, not a wait without end. */
+export async function textOf(response: Response): Promise<string> {
+  if (response.headers.get("content-type") === "text/event-stream") {
+    await response.body?.cancel();
+    throw new Error(`an answer, got a stream (${response.status})`);
+  }
+  return await within(response.text(), "the body of an answer");
+}
+
 /** Any session id is a session, with two channels granted. */
 export const authenticate = (request: Request): { session: string; channels: string[] } | null => {
   const session = sessionFromRequest(request);
