@@ -13,7 +13,8 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
@@ -79,6 +80,7 @@ const files = (await readdir(join(root, "tests")))
 if (files.length === 0) throw new Error(`no file in tests/ matches ${positionals.join(", ")}`);
 
 const reports = await mkdtemp(join(tmpdir(), "streamside-test-"));
+process.once("exit", () => rmSync(reports, { recursive: true }));
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 const lines: string[] = [];
 for (const name of values.runtime) {
@@ -89,7 +91,6 @@ for (const name of values.runtime) {
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   lines.push(`${name}: ${summary(counts)} in ${seconds} s${fault ? ` (${fault})` : ""}`);
 }
-await rm(reports, { recursive: true });
 
 console.log(`\n${lines.join("\n")}\n\n${summary(total)}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
