@@ -16,6 +16,7 @@
 import { StreamClient } from "./client-stream.ts";
 import type { Client, ClientOptions } from "./client-types.ts";
 
+export { createSharedClient, type SharedClientOptions } from "./shared-client.ts";
 export type { ReconnectOptions } from "./backoff.ts";
 export type { StreamEvent } from "./client-event.ts";
 export type {

@@ -609,6 +609,18 @@ describe("never two connections at once", () => {
     }
   });
 
+  test("close() is told once, and only where there was something to close", async () => {
+    const { fetch } = feeds();
+    const client = createClient("/sse", { fetch });
+    const lines = record(client, "close");
+    client.close();
+    client.connect();
+    client.close();
+    client.close();
+    await client.events().next();
+    assertEquals(lines, ["close closed"]);
+  });
+
   test("a listener that closes during error hears no reconnecting", async () => {
     const { fetch, all } = feeds();
     await withClient("/sse", { fetch }, async (client) => {

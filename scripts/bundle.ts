@@ -1,0 +1,23 @@
+/**
+ * Bundles for browsers as a user's bundler would: with esbuild, minified, one ES module with everything in it.
+ *
+ * @module
+ */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/**
+ * Bundles a module.
+ *
+ * @param source the module's text, which imports paths that begin at the project's root
+ */
+export function bundle(source: string): Uint8Array {
+  return execFileSync(
+    join(root, "node_modules/.bin/esbuild"),
+    ["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=warning"],
+    { cwd: root, input: source, stdio: ["pipe", "pipe", "inherit"] },
+  );
+}
