@@ -115,31 +115,52 @@ class SocketSink implements Sink {
   owner: SinkOwner | undefined;
   readonly outgoing: ServerResponse;
   readonly socket: Socket;
-  /** What is written to the socket goes to the kernel as it is: not through TLS, nor through another stream. */
-  readonly #isPlain: boolean;
+  /** The socket's number, where what is written to it goes to the kernel as it is: not through TLS, say; else -1. */
+  readonly #fd: number = -1;
+  /** What the number belongs to: a closed socket has it no more, and the number may be another connection's. */
+  readonly #handle: WithHandle["_handle"];
 
   constructor(owner: SinkOwner, outgoing: ServerResponse, socket: Socket) {
     this.owner = owner;
     this.outgoing = outgoing;
     this.socket = socket;
-    this.#isPlain = PLAIN_HANDLES.has((socket as WithHandle)._handle?.constructor.name ?? "");
+    const handle = (socket as WithHandle)._handle;
+    this.#handle = handle;
+    if (handle && PLAIN_HANDLES.has(handle.constructor.name)) this.#fd = handle.fd ?? -1;
   }
 
   write(chunk: Chunk): boolean {
     const { socket } = this;
     const framed = chunk.framed ??= frame(chunk.bytes);
-    const written = this.#isPlain ? writeAtOnce(socket, framed) : 0;
+    const written = this.#writeAtOnce(framed);
     if (written === framed.length) return true;
     socket.write(written === 0 ? framed : framed.subarray(written));
     // A large write is reported as too much even when the kernel has taken it all already.
     if (socket.writableLength === 0) return true;
     const { writableNeedDrain: isFull } = socket;
     // While it is corked the head goes with the first events, and says nothing about the reader.
-    if (isFull || !this.#isPlain || socket.writableCorked > 0) return !isFull;
+    if (isFull || this.#fd < 0 || socket.writableCorked > 0) return !isFull;
     // The socket has room for more, but what waits in it and one chunk would be over `maxBufferedBytes`. That it is
     // empty again it tells by itself only when it was full.
     socket.write(NOTHING, () => this.owner?.drained());
     return false;
+  }
+
+  /**
+   * Gives the kernel what it takes at once of some bytes, without a write request, its callback and its tick: that is a
+   * fifth of a delivery's processor time at 100 events/s. Returns how many it took.
+   */
+  #writeAtOnce(bytes: Uint8Array): number {
+    const { socket } = this;
+    const isOpen = (socket as WithHandle)._handle === this.#handle && socket.writable;
+    // What waits in the socket goes first; and only the socket's own writes keep its idle timeout from firing.
+    if (this.#fd < 0 || !isOpen || socket.writableLength > 0 || socket.timeout) return 0;
+    try {
+      return writeSync(this.#fd, bytes);
+    } catch {
+      // Full, or gone: the socket's own write waits for room, or finds out and closes.
+      return 0;
+    }
   }
 
   end(last?: Chunk): void {
@@ -172,23 +193,6 @@ interface WithHandle {
 }
 
 const PLAIN_HANDLES: ReadonlySet<string> = new Set(["TCP", "Pipe"]);
-
-/**
- * Gives the kernel what it takes at once of some bytes, without a write request, its callback and its tick: that is a
- * fifth of a delivery's processor time at 100 events/s. Returns how many it took.
- */
-function writeAtOnce(socket: Socket, bytes: Uint8Array): number {
-  // Asked for each time: a closed socket has no handle, while its number may be another connection's by now.
-  const fd = (socket as WithHandle)._handle?.fd ?? -1;
-  // What waits in the socket goes first; and only the socket's own writes keep its idle timeout from firing.
-  if (fd < 0 || socket.writableLength > 0 || socket.timeout || !socket.writable) return 0;
-  try {
-    return writeSync(fd, bytes);
-  } catch {
-    // Full, or gone: the socket's own write waits for room, or finds out and closes.
-    return 0;
-  }
-}
 
 const NOTHING = new Uint8Array(0);
 const CRLF = "\r\n";

@@ -54,7 +54,7 @@ export class Window {
   readonly #index = new Map<Address, EntryQueue>();
   /** The newest entry of each key and address. */
   readonly #keyed = new Map<string, LogEntry>();
-  /** What was read for whole audiences since the last entry: readers that catch up from the same place share the bytes. */
+  /** What was read last for whole audiences: readers that catch up from the same place share the bytes. */
   readonly #reads = new Map<string, Read>();
   /** The audience without channels. */
   readonly #everyone = new Audience(new Set());
@@ -87,7 +87,6 @@ export class Window {
   /** Adds the newest entry. */
   add(entry: LogEntry): void {
     this.#history.add(entry);
-    this.#reads.clear();
     this.#queue(entry.to).push(entry);
     if (entry.except) this.#queue(EXCEPTIONS).push(entry);
     if (entry.key !== undefined) {
@@ -102,6 +101,11 @@ export class Window {
   /** Forgets what is beyond the bounds at this time (ms since the epoch), but nothing after `upTo`. */
   prune(now: number, upTo: number): void {
     this.#history.prune(now, upTo, this.#forget);
+  }
+
+  /** Lets go of the bytes that were read last: nobody needs them while nothing is sent. */
+  release(): void {
+    this.#reads.clear();
   }
 
   /** The entries of a range, oldest first. */
@@ -127,9 +131,14 @@ export class Window {
     let read = this.#reads.get(key);
     if (read) return read;
     read = this.#read(audience.addresses, undefined, range, false);
-    // Each read holds on to its bytes, so they are few, and gone with the next entries.
-    if (this.#reads.size >= MAX_READS) this.#reads.clear();
     this.#reads.set(key, read);
+    // Each read holds on to its bytes, so they are few.
+    if (this.#reads.size > MAX_READS) {
+      for (const oldest of this.#reads.keys()) {
+        this.#reads.delete(oldest);
+        break;
+      }
+    }
     return read;
   }
 
