@@ -49,7 +49,7 @@ const started = performance.now();
 for (const { name, title, run } of chosen) {
   console.error(`\n${name}: ${title}`);
   const tables = await run(effort);
-  const text = tables.map(({ markdown }) => markdown).join("\n");
+  const text = tables.join("\n");
   console.log(`\n### ${title}\n\n${text}`);
   const writes = values.write || (!values.quick && positionals.length === 0);
   if (writes) write(name, `### ${title}\n\n\`npm run bench -- ${name}\`\n\n${text}`);

@@ -83,56 +83,64 @@ export async function prepare(): Promise<void> {
   });
 }
 
+/** Who waits for a line of a child. */
+interface Waiting {
+  readonly id: number | undefined;
+  resolve(answer: unknown): void;
+  reject(error: Error): void;
+}
+
 /** A child that is spoken to in lines. */
 class Child {
   readonly #process: ChildProcess;
-  readonly #answers: string[] = [];
-  readonly #waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
+  readonly #waiting = new Set<Waiting>();
   #over: Error | undefined;
 
   constructor(core: number, command: string[], env: Record<string, string> = {}) {
     const pin = pinned ? ["taskset", "-c", String(core)] : [];
-    this.#process = spawn(
-      "sh",
-      ["-c", 'ulimit -n $(ulimit -Hn); exec "$@"', "sh", ...pin, ...command],
-      { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...env } },
-    );
-    createInterface({ input: this.#process.stdout! }).on("line", (line) => {
-      if (!line.startsWith("{")) return void console.error(line);
-      const waiting = this.#waiting.shift();
-      if (waiting) waiting.resolve(line);
-      else this.#answers.push(line);
+    const raise = 'ulimit -n $(ulimit -Hn); exec "$@"';
+    this.#process = spawn("sh", ["-c", raise, "sh", ...pin, ...command], {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...env },
     });
+    createInterface({ input: this.#process.stdout! }).on("line", (line) => this.#take(line));
+    this.#process.stdin!.on("error", () => {});
     this.#process.on("exit", (code, signal) => {
       this.#over = new Error(`${command.join(" ")} ended: ${signal ?? code}`);
-      for (const { reject } of this.#waiting.splice(0)) reject(this.#over);
+      for (const { reject } of this.#waiting) reject(this.#over);
     });
-    this.#process.stdin!.on("error", () => {});
   }
 
-  get pid(): number {
-    return this.#process.pid!;
+  #take(line: string): void {
+    if (!line.startsWith("{")) return void console.error(line);
+    const answer = JSON.parse(line) as { id?: number };
+    for (const waiting of this.#waiting) {
+      if (waiting.id === answer.id) return waiting.resolve(answer);
+    }
   }
 
+  /** Says a line. */
   say(line: string): void {
     this.#process.stdin!.write(`${line}\n`);
   }
 
-  hear<Answer>(seconds = 120): Promise<Answer> {
-    const line = this.#answers.shift();
-    if (line !== undefined) return Promise.resolve(JSON.parse(line) as Answer);
+  /** The next line that it says, or the one with this id. To be called before it can have been said. */
+  hear<Answer>({ id, seconds = 120 }: { id?: number; seconds?: number } = {}): Promise<Answer> {
     if (this.#over) return Promise.reject(this.#over);
-    return new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`${this.#process.spawnargs.join(" ")}: silent for ${seconds} s`)),
-        seconds * 1000,
-      );
-      const settle = () => clearTimeout(timer);
-      this.#waiting.push({
-        resolve: (value) => (settle(), resolve(value)),
+    return new Promise<Answer>((resolve, reject) => {
+      const silent = new Error(`${this.#process.spawnargs.join(" ")}: silent for ${seconds} s`);
+      const timer = setTimeout(() => waiting.reject(silent), seconds * 1000);
+      const settle = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(waiting);
+      };
+      const waiting: Waiting = {
+        id,
+        resolve: (answer) => (settle(), resolve(answer as Answer)),
         reject: (error) => (settle(), reject(error)),
-      });
-    }).then((answer) => JSON.parse(answer) as Answer);
+      };
+      this.#waiting.add(waiting);
+    });
   }
 
   async end(): Promise<void> {
@@ -168,8 +176,7 @@ export interface Cpu {
 export class Server {
   readonly port: number;
   readonly #child: Child;
-  /** What it runs on. */
-  runtime = "";
+  #orders = 0;
 
   private constructor(port: number, child: Child) {
     this.port = port;
@@ -203,17 +210,14 @@ export class Server {
       ...kind.env,
     });
     const server = new Server(port, child);
-    server.runtime = (await child.hear<{ runtime: string }>(30)).runtime;
+    await child.hear({ seconds: 30 });
     return server;
   }
 
-  get pid(): number {
-    return this.#child.pid;
-  }
-
   order<Answer = { sent: number }>(order: Order): Promise<Answer> {
-    this.#child.say(JSON.stringify(order));
-    return this.#child.hear<Answer>();
+    const id = ++this.#orders;
+    this.#child.say(JSON.stringify({ ...order, id }));
+    return this.#child.hear<Answer>({ id });
   }
 
   cpu(): Promise<Cpu> {
@@ -267,11 +271,13 @@ export interface LoadOptions {
 
 /** A load client. */
 export class Load {
+  readonly connections: number;
   readonly #child: Child;
   /** How long all took to connect, in seconds. */
   connectSeconds = 0;
 
-  private constructor(child: Child) {
+  private constructor(connections: number, child: Child) {
+    this.connections = connections;
     this.#child = child;
   }
 
@@ -289,9 +295,9 @@ export class Load {
       typeof header === "string" ? header : `@${lines}`,
     ];
     const child = new Child(1, command);
-    const load = new Load(child);
+    const load = new Load(connections, child);
     try {
-      load.connectSeconds = (await child.hear<{ seconds: number }>(90)).seconds;
+      load.connectSeconds = (await child.hear<{ seconds: number }>({ seconds: 90 })).seconds;
     } catch (error) {
       await child.end();
       throw error;
@@ -312,7 +318,7 @@ export class Load {
   /** Reports when so many events have come since the mark, or after so many seconds. */
   wait(events: number, seconds: number): Promise<Report> {
     this.#child.say(`wait ${events} ${seconds}`);
-    return this.#child.hear<Report>(seconds + 30);
+    return this.#child.hear<Report>({ seconds: seconds + 30 });
   }
 
   end(): Promise<void> {

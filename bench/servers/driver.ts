@@ -1,6 +1,6 @@
 /**
  * What every server of the benchmark shares: it reads orders from its input, a JSON line each, sends what it is told to
- * at the rate it is told to, and answers each order with a JSON line.
+ * at the rate it is told to, and answers each order with a JSON line that has the order's `id`.
  *
  * @module
  */
@@ -56,25 +56,19 @@ export const PORT: number = Number(process.env["PORT"]);
 export function drive(subject: Subject, end: () => void = () => process.exit()): void {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => {
-    obey(subject, JSON.parse(line) as Order).then(answer);
+    const { id, ...order } = JSON.parse(line) as Order & { id: number };
+    obey(subject, order as Order).then((result) => answer({ ...result, id }));
   });
   lines.on("close", end);
   process.on("SIGTERM", end);
-  answer({ listening: PORT, runtime: runtime() });
+  answer({ listening: PORT });
 }
 
 function answer(value: unknown): void {
   console.log(JSON.stringify(value));
 }
 
-function runtime(): string {
-  const { versions } = process;
-  if (versions["bun"]) return `Bun ${versions["bun"]}`;
-  if (versions["deno"]) return `Deno ${versions["deno"]}`;
-  return `Node.js ${versions.node}`;
-}
-
-async function obey(subject: Subject, order: Order): Promise<unknown> {
+async function obey(subject: Subject, order: Order): Promise<object> {
   switch (order.do) {
     case "run":
       return { sent: await run(sender(subject, order.kind), order.rate, order.seconds) };
