@@ -126,6 +126,8 @@ async function stalled(server: Server): Promise<Row> {
       kept: grown <= bound && report.least === sent && report.most === sent,
       grown: mib(grown),
       bound: mib(bound),
+      grownAfter: mib(after.rss - before.rss),
+      heapGrown: mib(after.heapUsed - before.heapUsed),
       sent,
       least: report.least,
       most: report.most,
