@@ -169,29 +169,36 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   events<Type extends keyof Events & string>(
     type: Type,
   ): AsyncIterableIterator<StreamEvent<Events[Type], Type>>;
+  /** Iterates over the events of every type. */
   events(): AsyncIterableIterator<StreamEventOf<Events>>;
+  /** Iterates over the events of a type that `Events` does not name. */
   events(type?: string): AsyncIterableIterator<StreamEvent>;
 
+  /** Listens to an event of the client's own. A listener stays over every reconnection. */
   addEventListener<Type extends keyof ClientEvents>(
     type: Type,
     listener: ClientListener<ClientEvents[Type]> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Listens to the stream's events of one type. */
   addEventListener<Type extends keyof Events & string>(
     type: Type,
     listener: ClientListener<StreamEvent<Events[Type], Type>> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Listens to the stream's events without a type of their own. */
   addEventListener(
     type: "message",
     listener: ClientListener<StreamEvent> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Listens to events of a type that `Events` does not name. */
   addEventListener(
     type: string,
     listener: EventListenerOrEventListenerObject | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Ends what `addEventListener` began. */
   // A listener of any event can be removed; what it takes does not matter here.
   removeEventListener(
     type: string,

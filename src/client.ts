@@ -66,8 +66,35 @@ export interface EventSourceInit
   withCredentials?: boolean;
 }
 
-/** {@link EventSource} as its class provides it. */
-export class EventSource extends StreamClient {
+/** What `new EventSource(…)` gives: a client that has begun to connect. */
+export interface EventSource extends Omit<Client, "onmessage"> {
+  /** Called for events without a type of their own. */
+  onmessage: ((event: MessageEvent) => unknown) | null;
+}
+
+/**
+ * `EventSource` to the letter of the standard (WHATWG HTML 9.2.2), also where there is none: it connects at once, never
+ * gives up, and raises no event but the standard's.
+ *
+ * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
+ * @example
+ * ```ts
+ * const source = new EventSource("/api/v1/sse/subscribe", { withCredentials: true });
+ * source.onmessage = (event) => console.log(event.data);
+ * ```
+ */
+export const EventSource: {
+  /** Begins to connect. */
+  new (url: string | URL, init?: EventSourceInit): EventSource;
+  /** What its instances inherit. */
+  readonly prototype: EventSource;
+  /** 0 */
+  readonly CONNECTING: 0;
+  /** 1 */
+  readonly OPEN: 1;
+  /** 2 */
+  readonly CLOSED: 2;
+} = class EventSource extends StreamClient {
   constructor(url: string | URL, init: EventSourceInit = {}) {
     super(url, {
       ...init,
@@ -78,4 +105,4 @@ export class EventSource extends StreamClient {
     });
     this.connect();
   }
-}
+} as unknown as typeof EventSource;
