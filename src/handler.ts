@@ -54,12 +54,15 @@ export interface Message {
 /** Options of {@link createHandler}; `I` is what `authenticate` gives. */
 export interface HandlerOptions<I extends Identity = Identity> {
   /**
-   * Who sent the request: its session, and what it may see; `null` for nobody, which is answered with 401. There is no
+   * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
+   * 401. There is no
    * open default. What it throws is logged and answered with 500, without detail.
    */
-  readonly authenticate: (request: Request) => I | null | Promise<I | null>;
+  readonly authenticate: (
+    request: Request,
+  ) => I | null | undefined | PromiseLike<I | null | undefined>;
   /** Whether this client may send this message. Default: nobody may send anything. */
-  readonly authorize?: (identity: I, message: Message) => boolean | Promise<boolean>;
+  readonly authorize?: (identity: I, message: Message) => boolean | PromiseLike<boolean>;
   /** The path that the routes are under. Default: `"/api/v1/sse"`. */
   readonly basePath?: string;
   /**
@@ -72,7 +75,7 @@ export interface HandlerOptions<I extends Identity = Identity> {
   /** Opens `POST {basePath}/test/echo`. Default: false. */
   readonly testEndpoints?: boolean;
   /** Whether this request may see the metrics. Default: there is no metrics route. */
-  readonly authorizeMetrics?: (request: Request) => boolean | Promise<boolean>;
+  readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
   /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
   readonly maxBodyBytes?: number;
   /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
