@@ -55,8 +55,7 @@ export interface Message {
 export interface HandlerOptions<I extends Identity = Identity> {
   /**
    * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
-   * 401. There is no
-   * open default. What it throws is logged and answered with 500, without detail.
+   * 401. There is no open default. What it throws is logged and answered with 500, without detail.
    */
   readonly authenticate: (
     request: Request,
