@@ -76,6 +76,8 @@ export class Connection implements SinkOwner {
   reading = false;
   /** Its stream has begun: the preamble is written. */
   greeted = false;
+  /** It gets nothing after this position, and ends when it has come to it. */
+  endsAt: number = Infinity;
   /** It is no more. */
   ended = false;
   /** Since when it takes nothing, in ms since the epoch, as far as the sweep saw; 0 while it takes. */

@@ -116,7 +116,9 @@ export class Delivery implements ConnectionOwner {
   /** Begins at the head of a log. Again, with another epoch: what was before is void, and everyone gets a reset. */
   open(epoch: string, head: number): void {
     if (this.#epoch === epoch) return;
-    for (const entry of this.#window.entries(this.#settled, this.#window.head)) this.#follow(entry);
+    for (const entry of this.#window.entries(this.#settled, this.#window.head)) {
+      this.#dismiss(entry);
+    }
     this.#epoch = epoch;
     this.#window = new Window(this.#options.history, head);
     this.#flushed = head;
@@ -124,7 +126,8 @@ export class Delivery implements ConnectionOwner {
     this.#opening = undefined;
     for (const connection of this.connections) {
       connection.openedAt = head;
-      this.#reset(connection);
+      if (connection.endsAt < Infinity) this.end(connection, "disconnect");
+      else this.#reset(connection);
     }
     // Nothing more comes of what was waited for.
     for (const { resolve } of this.#waiting.splice(0)) resolve();
@@ -138,6 +141,7 @@ export class Delivery implements ConnectionOwner {
 
   /** Sends a heartbeat to every live connection that gets nothing else. */
   beat(): void {
+    this.#window.release();
     this.#beatDue = true;
     this.#start();
   }
@@ -323,7 +327,7 @@ export class Delivery implements ConnectionOwner {
     const heartbeat = this.#beatDue ? this.#heartbeat(range.to) : undefined;
     this.#flushed = range.to;
     this.#beatDue = false;
-    const { groups, alone, instructions } = this.#recipients(range, heartbeat !== undefined);
+    const { groups, alone, leaving } = this.#recipients(range, heartbeat !== undefined);
     const turns = this.#turns;
     for (const group of groups) {
       const { chunk, position } = window.readForAudience(group.audience, range);
@@ -341,7 +345,7 @@ export class Delivery implements ConnectionOwner {
       this.#deliverAlone(connection, range, undefined);
       if (turns.isOver() && (await turns.next(), window !== this.#window)) return;
     }
-    for (const entry of instructions) this.#follow(entry);
+    for (const connection of leaving) if (!connection.lagging) this.end(connection, "disconnect");
     this.#settled = range.to;
     window.prune(Date.now(), this.#settled);
     this.#waiting = this.#waiting.filter(({ position, resolve }) => {
@@ -355,14 +359,18 @@ export class Delivery implements ConnectionOwner {
   #recipients(range: Range, everyone: boolean): {
     groups: Iterable<Group>;
     alone: Set<Connection> | undefined;
-    instructions: LogEntry[];
+    leaving: Connection[];
   } {
     const groups = new Set<Group>();
-    const instructions: LogEntry[] = [];
+    const leaving: Connection[] = [];
     let alone: Set<Connection> | undefined;
     for (const entry of this.#window.entries(range.from, range.to)) {
-      if (entry.instruction !== undefined) instructions.push(entry);
-      else if (entry.to === EVERYONE) {
+      if (entry.instruction !== undefined) {
+        for (const connection of this.#dismiss(entry)) {
+          leaving.push(connection);
+          (alone ??= new Set()).add(connection);
+        }
+      } else if (entry.to === EVERYONE) {
         everyone = true;
         for (const session of entry.except ?? []) {
           for (const connection of this.sessions.get(session) ?? []) {
@@ -378,23 +386,20 @@ export class Delivery implements ConnectionOwner {
         } else for (const group of this.channels.get(name) ?? []) groups.add(group);
       }
     }
-    return { groups: everyone ? this.#groups.values() : groups, alone, instructions };
+    return { groups: everyone ? this.#groups.values() : groups, alone, leaving };
   }
 
   #deliverAlone(connection: Connection, range: Range, heartbeat: Chunk | undefined): void {
-    if (connection.lagging || connection.ended || connection.cursor >= range.to) return;
     const from = Math.max(connection.cursor, range.from);
+    const to = Math.min(range.to, connection.endsAt);
+    if (connection.lagging || connection.ended || from >= to) return;
     const { session, group } = connection;
-    const { chunk, position } = this.#window.read(
-      session,
-      group.audience,
-      { ...range, from },
-      false,
-    );
-    if (chunk !== undefined) this.#deliver(connection, { ...range, from }, chunk, position);
+    const own = { ...range, from, to };
+    const { chunk, position } = this.#window.read(session, group.audience, own, false);
+    if (chunk !== undefined) this.#deliver(connection, own, chunk, position);
     else {
       connection.cursor = position;
-      if (heartbeat && connection.ready) this.#write(connection, heartbeat);
+      if (heartbeat && connection.ready && to === range.to) this.#write(connection, heartbeat);
     }
   }
 
@@ -424,22 +429,20 @@ export class Delivery implements ConnectionOwner {
         continue;
       }
       if (connection.cursor < this.#window.start) return this.#readLog(connection);
-      if (connection.cursor < this.#flushed) {
+      const to = Math.min(this.#flushed, connection.endsAt);
+      if (connection.cursor < to) {
         const { session, group } = connection;
-        const range = {
-          from: connection.cursor,
-          to: this.#flushed,
-          limit: this.#options.maxBufferedBytes,
-        };
+        const range = { from: connection.cursor, to, limit: this.#options.maxBufferedBytes };
         const { chunk, position } = this.#window.read(session, group.audience, range, true);
         connection.cursor = position;
         if (chunk) this.#write(connection, chunk);
       }
-      if (connection.cursor >= this.#flushed && !connection.ended) {
+      if (connection.cursor >= to && !connection.ended) {
         connection.lagging = false;
         this.lagging--;
       }
     }
+    if (connection.cursor >= connection.endsAt) this.end(connection, "disconnect");
   }
 
   /** Catches up from the log itself, with what the window does not hold. */
@@ -464,12 +467,12 @@ export class Delivery implements ConnectionOwner {
   }
 
   #deliverFromLog(connection: Connection, entries: readonly LogEntry[]): void {
-    const { start } = this.#window;
-    const before = entries.filter((entry) => entry.position <= start);
+    const end = Math.min(this.#window.start, connection.endsAt);
+    const before = entries.filter((entry) => entry.position <= end);
     const { session, group } = connection;
     const range = {
       to: before.length < entries.length || before.length === 0
-        ? start
+        ? end
         : before[before.length - 1]!.position,
       limit: this.#options.maxBufferedBytes,
     };
@@ -505,10 +508,14 @@ export class Delivery implements ConnectionOwner {
     return new Chunk(encode(`:\nid: ${formatCursor(this.#epoch, position)}\n\n`), 0);
   }
 
-  #follow(entry: LogEntry): void {
-    if (entry.instruction !== DISCONNECT) return;
-    for (const connection of this.sessions.get(entry.to.slice(1)) ?? []) {
-      if (connection.openedAt < entry.position) this.end(connection, "disconnect");
+  /** The connections that an instruction ends: those opened before it. They get nothing that was sent after it. */
+  #dismiss(entry: LogEntry): Connection[] {
+    if (entry.instruction !== DISCONNECT) return [];
+    const found = [...this.sessions.get(entry.to.slice(1)) ?? []]
+      .filter((connection) => connection.openedAt < entry.position);
+    for (const connection of found) {
+      connection.endsAt = Math.min(connection.endsAt, entry.position);
     }
+    return found;
   }
 }
