@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { constants, createGzip } from "node:zlib";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toNodeListener } from "../src/node.ts";
 import { cert, key } from "./node-certificate.ts";
 import {
@@ -367,6 +367,30 @@ describe("middleware between the listener and the socket", () => {
       await response.body!.cancel();
       await works(service);
     }));
+
+  test("one that only looks at what goes through res.write sees all of it", () => {
+    let seen = "";
+    return withService({
+      handler: allowed,
+      serve: (handler) => {
+        const listener = toNodeListener(handler);
+        return serveNode((request, response) => {
+          const outgoing = response as ServerResponse;
+          const write = outgoing.write.bind(outgoing) as (chunk: Uint8Array) => boolean;
+          outgoing.write = ((chunk: Uint8Array) => {
+            seen += new TextDecoder().decode(chunk);
+            return write(chunk);
+          }) as typeof outgoing.write;
+          listener(request, response);
+        });
+      },
+    }, async (service) => {
+      const reader = await service.subscribe("ada");
+      for (let i = 0; i < 20; i++) await service.hub.send("ada", "e", i);
+      await reader.events(20);
+      for (let i = 0; i < 20; i++) assertStringIncludes(seen, `data: ${i}\n`);
+    });
+  });
 
   /** What compressing middlewares do, in short: `write` and `end` of this one response go through a compressor. */
   function compress(response: ServerResponse): void {

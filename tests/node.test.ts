@@ -397,6 +397,14 @@ describe("requests in bytes", () => {
       assertEquals([thrown.status, await thrown.text()], [500, ""]);
       assertEquals((told[0] as Error).message, "secret detail");
 
+      for (const host of ["a:99999", "999.999.999.999", "a b"]) {
+        const stranger = await RawClient.open(server.port);
+        stranger.write(`GET /echo HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+        assertEquals((await stranger.response()).status, 400, host);
+        stranger.destroy();
+      }
+      assertEquals(told.length, 1);
+
       const client = await RawClient.open(server.port);
       client.write("GET /break HTTP/1.1\r\nHost: localhost\r\n\r\n");
       await client.waitFor(() => false);
