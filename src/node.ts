@@ -125,7 +125,8 @@ async function writeResponse(
   }
   const owner = takeOver(response.body);
   if (owner) return serveConnection(incoming, outgoing, owner);
-  if (response.body === null || incoming.method === "HEAD") {
+  // A client that went away while the handler was at work is not told of again.
+  if (response.body === null || incoming.method === "HEAD" || incoming.socket.destroyed) {
     await response.body?.cancel();
     outgoing.end();
   } else await pump(response.body, outgoing);

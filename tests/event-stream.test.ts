@@ -6,9 +6,36 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { eventStream, type StreamEvent, StreamsideError } from "../mod.ts";
-import { EventReader, servers, type TestServer, until, within } from "./server-helpers.ts";
+import {
+  EventReader,
+  RawClient,
+  servers,
+  type TestServer,
+  until,
+  within,
+} from "./server-helpers.ts";
 
 type Source = AsyncIterable<StreamEvent | string> | Iterable<StreamEvent | string>;
+
+/** Gives one event, and waits for ever. */
+class Waiting implements AsyncIterable<string> {
+  returned = false;
+
+  [Symbol.asyncIterator](): AsyncIterator<string> {
+    let first = true;
+    return {
+      next: () => {
+        if (!first) return new Promise(() => {});
+        first = false;
+        return Promise.resolve({ done: false, value: "first" });
+      },
+      return: () => {
+        this.returned = true;
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+}
 
 for (const [name, serve] of Object.entries(servers)) {
   describe(`eventStream (${name})`, () => {
@@ -103,29 +130,38 @@ for (const [name, serve] of Object.entries(servers)) {
     });
 
     test("a reader that goes away while the iterable waits is told of by return()", async () => {
-      let returned = false;
-      const waiting: AsyncIterable<string> = {
-        [Symbol.asyncIterator]: () => {
-          let first = true;
-          return {
-            next: () => {
-              if (!first) return new Promise(() => {});
-              first = false;
-              return Promise.resolve({ done: false, value: "first" });
-            },
-            return: () => {
-              returned = true;
-              return Promise.resolve({ done: true, value: undefined });
-            },
-          };
-        },
-      };
+      const waiting = new Waiting();
       await withStream(() => waiting, async (response) => {
         const reader = new EventReader(response);
         assertEquals(await reader.event(), { data: "first" });
         await reader.cancel();
-        await until(() => returned, "return()");
+        await until(() => waiting.returned, "return()");
       });
+    });
+
+    test("a reader that has gone before the response is there is told of by return(), too", async () => {
+      const waiting = new Waiting();
+      let [asked, answer] = [() => {}, () => {}];
+      const isAsked = new Promise<void>((resolve) => asked = resolve);
+      const server = await serve(async () => {
+        asked();
+        await new Promise<void>((resolve) => answer = resolve);
+        return eventStream(waiting);
+      });
+      try {
+        const client = await RawClient.open(server.port);
+        client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        await within(isAsked, "the request");
+        client.destroy();
+        // The server has seen it go once it has seen another one come.
+        const other = await RawClient.open(server.port);
+        other.write("nonsense\r\n\r\n");
+        await other.waitFor(() => false);
+        answer();
+        await until(() => waiting.returned, "return()");
+      } finally {
+        await server.close();
+      }
     });
   });
 }
