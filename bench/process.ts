@@ -7,6 +7,7 @@
 import { build } from "esbuild";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -119,6 +120,10 @@ class Child {
     }
   }
 
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
   /** Says a line. */
   say(line: string): void {
     this.#process.stdin!.write(`${line}\n`);
@@ -212,6 +217,11 @@ export class Server {
     const server = new Server(port, child);
     await child.hear({ seconds: 30 });
     return server;
+  }
+
+  /** Its process. */
+  get pid(): number {
+    return this.#child.pid;
   }
 
   order<Answer = { sent: number }>(order: Order): Promise<Answer> {
@@ -324,6 +334,38 @@ export class Load {
   end(): Promise<void> {
     return this.#child.end();
   }
+}
+
+/** Shares of a process's time: of functions with all that they call, and of binaries alone. */
+export interface Profile {
+  readonly inclusive: Map<string, number>;
+  readonly byObject: Map<string, number>;
+}
+
+/** Samples a process for so long. */
+export async function profileOf(pid: number, seconds: number): Promise<Profile> {
+  const data = join(cache, "perf.data");
+  const record = ["record", "-q", "-F", "1999", "-g", "-o", data, "-p", String(pid)];
+  await once(
+    spawn("perf", [...record, "--", "sleep", String(seconds)], { stdio: "ignore" }),
+    "exit",
+  );
+  const report = (...args: string[]): Map<string, number> => {
+    const command = ["report", "-i", data, "-g", "none", "--percent-limit", "0", ...args];
+    const text = execFileSync("perf", command, {
+      encoding: "utf8",
+      maxBuffer: 1 << 28,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const lines = text.matchAll(
+      /^ +([\d.]+)%(?: +[\d.]+%)? +(?:\[[k.]\] )?(\S.*?) *(?: - +-)? *$/gm,
+    );
+    return new Map([...lines].map(([, share, name]) => [name!, Number(share) / 100]));
+  };
+  return {
+    inclusive: report("--children", "--sort", "symbol"),
+    byObject: report("--no-children", "--sort", "dso"),
+  };
 }
 
 function freePort(): Promise<number> {

@@ -16,7 +16,7 @@ import {
   withClients,
   withServer,
 } from "./measure.ts";
-import { Load, type Server } from "./process.ts";
+import { has, Load, profileOf, type Server } from "./process.ts";
 import {
   BETTER_SSE,
   HONO,
@@ -496,6 +496,54 @@ const stalled: Scenario = {
   },
 };
 
+const profile: Scenario = {
+  name: "profile",
+  title: "Where the time of a saturated broadcast goes",
+  async run(effort) {
+    if (!has("perf")) {
+      console.error("  left out: perf is not on this machine");
+      return [];
+    }
+    const kernel: [string, string][] = [
+      ["the write system call", "ksys_write"],
+      ["– copying the bytes into the socket", "_copy_from_iter"],
+      ["– TCP: segments out, and what loopback does at once for the receiver", "tcp_write_xmit"],
+      ["– – of which waking the reader up", "sock_def_readable"],
+    ];
+    const parts: [string, string][] = [
+      ["in the kernel, all in all", "[kernel.kallsyms]"],
+      ["in Node.js and V8: the binding, garbage collection, compilation", "node"],
+      ["in JavaScript: Streamside, and Node.js's part of a write", "[JIT]"],
+    ];
+    const subjects = [100, 10_000].map((rate) => ({ ...OURS, name: String(rate), rate }));
+    const results = await inTurns(
+      effort,
+      subjects,
+      (subject) =>
+        withClients({ ...subject, args: ["--perf-basic-prof"] }, 1000, async (server, load) => {
+          await paced(server, load, { rate: subject.rate, seconds: 2 });
+          const shares = profileOf(server.pid, 3);
+          await paced(server, load, { rate: subject.rate, seconds: 4 });
+          const { inclusive, byObject } = await shares;
+          const of = (shares: Map<string, number>, name: string) =>
+            [...shares].reduce((sum, [key, share]) => key.startsWith(name) ? sum + share : sum, 0);
+          return Object.fromEntries([
+            ...kernel.map(([, symbol]) => [symbol, of(inclusive, symbol)]),
+            ...parts.map(([, object]) => [object, of(byObject, object)]),
+          ]);
+        }),
+    );
+    return [table(
+      ["1 000 connections", ...subjects.map(({ rate }) => `at ${rate} events/s`)],
+      [...kernel, ...parts].map(([what, key]) => [
+        what,
+        ...subjects.map(({ name }) => percent(results.of(name, key))),
+      ]),
+      "Shares of the server's processor time, by `perf record`.",
+    )];
+  },
+};
+
 /** All of them, in the order of the report. */
 export const scenarios: readonly Scenario[] = [
   cpu,
@@ -508,4 +556,5 @@ export const scenarios: readonly Scenario[] = [
   resume,
   lateness,
   stalled,
+  profile,
 ];
