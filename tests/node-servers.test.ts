@@ -180,6 +180,45 @@ describe("TLS and HTTP/2", () => {
       }
     }));
 
+  test("HTTP/2: streams that are reset, and connections that break, while `authenticate` is at work", async () => {
+    const waiting: (() => void)[] = [];
+    const authenticate = async () => {
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return { session: "ada" };
+    };
+    await withService({ handler: { authenticate }, serve: serveHttp2 }, async (service) => {
+      const connect = () => {
+        const session = http2.connect(`https://127.0.0.1:${service.server.port}`, {
+          rejectUnauthorized: false,
+        });
+        session.on("error", () => {}); // it is broken on purpose
+        return session;
+      };
+      const ask = (session: http2.ClientHttp2Session) => {
+        const stream = session.request({ ":path": "/api/v1/sse/subscribe" });
+        stream.on("error", () => {}); // it is reset on purpose
+        return stream;
+      };
+      const [lasting, breaking] = [connect(), connect()];
+      try {
+        const reset = ask(lasting);
+        ask(breaking);
+        await until(() => waiting.length === 2, "both requests");
+        reset.close(http2.constants.NGHTTP2_CANCEL);
+        breaking.destroy();
+        // Seen by the server, since it comes after the reset on the same connection.
+        ask(lasting);
+        await until(() => waiting.length === 3, "the third request");
+        for (const answer of waiting) answer();
+        await until(() => service.hub.stats().connects === 3, "all to be answered");
+        await until(() => service.hub.stats().connections === 1, "those that left to be forgotten");
+      } finally {
+        lasting.destroy();
+        breaking.destroy();
+      }
+    });
+  });
+
   async function serveHttp2(handler: Parameters<typeof toNodeListener>[0]) {
     const server = http2.createSecureServer(
       { key, cert, allowHTTP1: true },
