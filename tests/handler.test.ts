@@ -120,11 +120,11 @@ describe("subscribe", () => {
     withService({ handler: { enabled: false, authorize } }, async (service) => {
       for (const session of ["ada", null]) {
         const response = await service.get(session);
-        assertEquals([response.status, await response.text()], [204, ""]);
+        assertEquals([response.status, await textOf(response)], [204, ""]);
       }
       const sent = await service.post("/send", { all: true, event: "e", data: 1 });
       assertEquals(sent.status, 202);
-      await sent.text();
+      await textOf(sent);
       assertEquals(service.hub.stats().connects, 0);
     }));
 
@@ -241,7 +241,7 @@ describe("send", () => {
           "Content-Encoding": "identity",
         });
         assertEquals(sent.status, 202);
-        await sent.text();
+        await textOf(sent);
       }
     }));
 
@@ -356,7 +356,7 @@ describe("send", () => {
         const body = `{"session":"nobody","event":"e","data":${data}}`;
         const response = await service.post("/send", body);
         assert([202, 400].includes(response.status), String(response.status));
-        await response.text();
+        await textOf(response);
         // The same, broken at its end: to say where takes one pass, and no recursion.
         await problem(service.post("/send", `${body.slice(0, -1)} x`), 400, "malformed-json");
       }
@@ -420,7 +420,7 @@ describe("methods and paths", () => {
           }
           const options = await fetch(`${service.base}${path}`, { method: "OPTIONS" });
           assertEquals([options.status, options.headers.get("allow")], [204, allow]);
-          await options.text();
+          await textOf(options);
         }
         for (
           const path of [
@@ -552,7 +552,7 @@ describe("other origins", () => {
             "Access-Control-Request-Headers": "content-type,x-session-id,last-event-id",
           },
         });
-        await response.text();
+        await textOf(response);
         assertEquals(response.status, 204);
         assertStringIncludes(response.headers.get("vary")!, "Origin");
         return response.headers;
@@ -610,7 +610,7 @@ describe("other origins", () => {
         const response = await service.post("/send", message, headers);
         assertEquals(response.status, status, JSON.stringify(headers));
         if (status === 403) await problem(response, 403, "origin-not-allowed");
-        else await response.text();
+        else await textOf(response);
       }
     }));
 });
@@ -714,7 +714,7 @@ describe("authenticate and authorize", () => {
       await problem(service.post("/send", body, {}, "grace"), 403, "not-authorized");
       const sent = await service.post("/send", body, {}, "ada");
       assertEquals(sent.status, 202);
-      await sent.text();
+      await textOf(sent);
       assertEquals((await reader.event()).data, "1");
     }));
 
@@ -778,7 +778,7 @@ describe("health and metrics", () => {
         response.headers.get("content-type")!,
         /^application\/openmetrics-text; version=1\.0\.0/,
       );
-      const samples = parseOpenMetrics(await response.text());
+      const samples = parseOpenMetrics(await textOf(response));
       assertEquals(samples.get("streamside_connections"), 1);
       assertEquals(samples.get("streamside_sessions"), 1);
       assertEquals(samples.get("streamside_events_total"), 1);

@@ -166,7 +166,7 @@ describe("what a resume gives", () => {
       assertEquals(await seen("ada"), ["ada's", "sport", "not grace's", "end"]);
       const refused = await service.get("ada", "?channel=news", { "Last-Event-ID": cursor });
       assertEquals(refused.status, 403);
-      await refused.text();
+      await textOf(refused);
     });
   });
 

@@ -18,6 +18,7 @@ import {
   quietLogger,
   servers,
   type Service,
+  textOf,
   until,
   untilIdle,
   withHub,
@@ -400,7 +401,7 @@ describe("how connections end", () => {
     }, async (service) => {
       const response = await service.get("ada");
       assertEquals(response.status, 401);
-      await response.text();
+      await textOf(response);
       assertEquals(service.hub.stats().connects, 0);
     }));
 
@@ -590,11 +591,11 @@ describe("what the hub tells of", () => {
       const other = await service.subscribe(short, "", { "Last-Event-ID": "garbage" });
       for (const response of [await service.get(session), await service.get(short)]) {
         assertEquals(response.status, 429);
-        assert(!(await response.text()).includes(session));
+        assert(!(await textOf(response)).includes(session));
       }
       const answer = await service.post("/send", { session, event: "e", data: 1 }, {}, session);
       assertEquals(answer.status, 202);
-      await answer.text();
+      await textOf(answer);
       await reader.event();
       await other.event();
       await service.hub.disconnect(session);

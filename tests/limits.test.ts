@@ -159,7 +159,7 @@ for (const [name, serve] of Object.entries(servers)) {
           ]);
           const sent = await send("x".repeat(900));
           assertEquals(sent.status, 202);
-          await sent.text();
+          await textOf(sent);
           assertEquals((await reader.event()).data!.length, 900);
         },
       ));
@@ -211,7 +211,7 @@ for (const [name, serve] of Object.entries(servers)) {
         for (const each of [body, pieces]) {
           const response = await service.post("/send", each);
           assertEquals(response.status, 202);
-          await response.text();
+          await textOf(response);
         }
         await refused(service, service.post("/send", `${body} `), [413, "body-too-large"]);
       }));
