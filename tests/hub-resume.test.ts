@@ -7,7 +7,7 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Hub, memoryLog } from "../mod.ts";
-import { EventReader, servers, until, withHub, withService } from "./server-helpers.ts";
+import { EventReader, servers, textOf, until, withHub, withService } from "./server-helpers.ts";
 
 /** Sends numbered events to a session, and returns their ids. */
 async function sendNumbers({ hub }: { hub: Hub }, from: number, to: number) {
