@@ -111,7 +111,7 @@ async function stalled(server: Server): Promise<Row> {
   const next = async () => JSON.parse((await lines.next()).value!) as Record<string, number>;
   try {
     await next();
-    await server.send(rate, 1); // code is compiled, buffers have their size
+    await server.send(rate, 5); // code is compiled, the runtime's heap and buffers have their size
     const before = await server.memory();
     client.stdin.write("mark\n");
     await next();

@@ -428,6 +428,7 @@ export class Delivery implements ConnectionOwner {
         this.#reset(connection);
         continue;
       }
+      if (connection.cursor >= connection.endsAt) break;
       if (connection.cursor < this.#window.start) return this.#readLog(connection);
       const to = Math.min(this.#flushed, connection.endsAt);
       if (connection.cursor < to) {

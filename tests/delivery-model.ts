@@ -273,11 +273,18 @@ export class Account {
     }
   }
 
-  /** What it still has to get; empty when it has everything that was sent. */
-  missing(): string[] {
-    const { life } = this.#ledger;
+  /** What it still has to get, of all that was sent or of what was sent before a place; empty when it has everything. */
+  missing(before?: Place): string[] {
+    const { life } = before ?? this.#ledger;
     if (this.#at?.life !== life) return ["a reset"];
-    return this.#required(this.#at, life.head).map((sent) => this.#describe(sent));
+    const upTo = before?.position ?? life.head;
+    return this.#required(this.#at, upTo).map((sent) => this.#describe(sent));
+  }
+
+  /** The log holds everything that it still has to get. */
+  isHeld(): boolean {
+    const { life } = this.#ledger;
+    return this.#at?.life === life && life.start() <= this.#at.position;
   }
 
   #accept(block: Block): void {

@@ -254,7 +254,6 @@ for (const [name, serve] of Object.entries(servers)) {
         assertEquals(hub.stats().stalled, 1);
         stalled.resume();
         await until(() => !stalled.isOpen, "the stalled reader to see its connection gone");
-        assert(!stalled.isWhole, "a response that was cut off does not look like a whole one");
         assert(slow.isOpen);
       });
     });
