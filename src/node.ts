@@ -14,6 +14,7 @@ import type { Answer } from "./answer.ts";
 import { answeringOf } from "./handler.ts";
 import { lazyRequest, type NodeExchange, realRequest, urlOf } from "./node-request.ts";
 import { serveConnection } from "./node-sink.ts";
+import { Problem } from "./problem.ts";
 import { takeOver } from "./sink.ts";
 
 /** A function on Request and Response, such as the one that `createHandler` gives. */
@@ -78,12 +79,11 @@ async function answer(
   options: NodeListenerOptions,
 ): Promise<void> {
   const url = urlOf(incoming as IncomingMessage, options.trustProxy === true);
+  const exchange = { incoming: incoming as IncomingMessage, outgoing, url: url ?? "" };
   if (url === undefined) {
-    outgoing.statusCode = 400;
-    outgoing.end();
-    return;
+    const problem = new Problem(400, "invalid-host", "The Host of this request is none.");
+    return writeAnswer(exchange, problem.toAnswer());
   }
-  const exchange = { incoming: incoming as IncomingMessage, outgoing, url };
   const answering = answeringOf(handler);
   if (answering) writeAnswer(exchange, await answering(lazyRequest(exchange)));
   // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
@@ -96,6 +96,7 @@ function writeAnswer(
   { status, headers, body }: Answer,
 ): void {
   const isStream = typeof body === "object" && body !== null;
+  if (headers.Vary !== undefined) headers.Vary = withEarlier(outgoing, headers.Vary);
   try {
     outgoing.writeHead(status, headers);
   } catch (error) {
@@ -139,10 +140,17 @@ function writeHead(outgoing: ServerResponse, response: Response): void {
     outgoing.statusMessage = response.statusText;
   }
   for (const [name, value] of response.headers) {
-    if (name !== "set-cookie") outgoing.setHeader(name, value);
+    if (name === "vary") outgoing.setHeader(name, withEarlier(outgoing, value));
+    else if (name !== "set-cookie") outgoing.setHeader(name, value);
   }
   const cookies = response.headers.getSetCookie();
   if (cookies.length > 0) outgoing.setHeader("set-cookie", cookies);
+}
+
+/** What a middleware said of how the answer varies stays true (RFC 9110, 12.5.5). */
+function withEarlier(outgoing: ServerResponse, vary: string): string {
+  const earlier = outgoing.getHeader("vary");
+  return earlier === undefined ? vary : `${earlier}, ${vary}`;
 }
 
 /** Writes a body out as fast as it is taken, and cancels it when nobody takes it any more. */
