@@ -154,8 +154,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       );
 
       const reader = response.body?.getReader();
-      const cancel = () => reader?.cancel().catch(() => {});
-      if (signal.aborted) return cancel() as undefined;
+      // Asking the signal at each event would cost as much as parsing it.
+      let live = true;
+      const cancel = () => {
+        live = false;
+        reader?.cancel().catch(() => {});
+      };
+      if (signal.aborted) return cancel();
       signal.onabort = cancel;
 
       const { status } = response;
@@ -182,11 +187,11 @@ export class StreamClient extends ClientTarget<StreamOptions> {
         maxBufferSize: maxEventBytes,
         onComment,
         onId: (id) => {
-          if (!signal.aborted) this.lastEventId = id;
+          if (live) this.lastEventId = id;
         },
         onRetry: (delay) => this.#delay = delay,
         onEvent: ({ event = "message", data }) => {
-          if (signal.aborted) return;
+          if (!live) return;
           if (event == "streamside:reset" && !standard) event = "reset";
           this.deliver(new StreamMessage(event, data, this.lastEventId, origin, this));
         },
@@ -196,7 +201,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       for (;;) {
         const { done, value } = await reader!.read();
         if (signal.aborted) return;
-        if (done) throw Error("The stream ended");
+        if (done) throw Error("Stream ended");
         this.#listen();
         // Streaming is the slow way of Node's decoder; only a chunk that may end inside of a character needs it.
         parser.feed(decoder.decode(value, { stream: !(value.at(-1)! < 128) }));

@@ -11,6 +11,12 @@ export const CONNECTING = 0;
 export const OPEN = 1;
 export const CLOSED = 2;
 
+interface Listener {
+  type: string;
+  callback: EventListenerOrEventListenerObject;
+  once?: boolean | undefined;
+}
+
 /**
  * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
  * parsing does. For each type, one native listener leads events that are dispatched natively to the same place.
@@ -35,8 +41,11 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   declare onerror: ((event: Event) => unknown) | null;
 
   declare protected readonly options: Options;
-  /** By type, in order, each with whether it is called once. */
-  readonly #listeners = new Map<string, Map<EventListenerOrEventListenerObject, unknown>>();
+  /**
+   * In order. The list is replaced, never changed, so that a dispatch goes on with the one it began with. Comparing the
+   * few types of a client takes less time than looking one up.
+   */
+  #listeners: readonly Listener[] = [];
   /** The iterators under way, with the type that each is for. */
   readonly #readers = new Map<ReadableStreamDefaultController<StreamMessage>, string | undefined>();
   /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
@@ -83,13 +92,12 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     options: AddEventListenerOptions | boolean = {},
   ): void {
     const { once, signal } = options as AddEventListenerOptions;
-    let listeners = this.#listeners.get(type);
-    if (!listeners) {
-      this.#listeners.set(type, listeners = new Map());
-      super.addEventListener(type, (event) => this.#call(event));
-    }
-    if (callback && !signal?.aborted && !listeners.has(callback)) {
-      listeners.set(callback, once);
+    super.addEventListener(type, this);
+    if (
+      callback && !signal?.aborted &&
+      !this.#listeners.some((known) => known.type == type && known.callback == callback)
+    ) {
+      this.#listeners = [...this.#listeners, { type, callback, once }];
       signal?.addEventListener("abort", () => this.removeEventListener(type, callback));
     }
   }
@@ -99,7 +107,9 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     // deno-lint-ignore no-explicit-any
     callback: ClientListener<any> | null,
   ): void {
-    this.#listeners.get(type)?.delete(callback!);
+    this.#listeners = this.#listeners.filter((known) =>
+      known.type != type || known.callback != callback
+    );
   }
 
   /** Iterates over the events of the stream from now on; see `Client`. */
@@ -129,7 +139,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     for (const [reader, type] of this.#readers) {
       if (!type || event.type == type) reader.enqueue(event);
     }
-    this.#call(event as unknown as Event);
+    this.handleEvent(event);
   }
 
   /** Raises an event of the client's own. */
@@ -145,15 +155,16 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.#readers.clear();
   }
 
-  #call(event: Event): void {
-    const listeners = this.#listeners.get(event.type);
-    // Listeners added during a dispatch wait for the next one; removed ones are not called any more.
-    for (const callback of [...listeners?.keys() ?? []]) {
-      if (!listeners!.has(callback)) continue;
-      if (listeners!.get(callback)) listeners!.delete(callback);
+  /** Calls the listeners. The platform calls it, too, for events that are dispatched natively. */
+  handleEvent(event: Event | StreamMessage): void {
+    const { type } = event;
+    for (const listener of this.#listeners) {
+      if (listener.type != type || !this.#listeners.includes(listener)) continue;
+      const { callback } = listener;
+      if (listener.once) this.removeEventListener(type, callback);
       try {
-        if (typeof callback == "function") callback.call(this, event);
-        else callback.handleEvent(event);
+        if (typeof callback == "function") callback.call(this, event as Event);
+        else callback.handleEvent(event as Event);
       } catch (error) {
         // Node.js has no reportError.
         (globalThis.reportError ?? console.error)(error);

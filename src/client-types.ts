@@ -198,8 +198,13 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
     listener: EventListenerOrEventListenerObject | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** For a listener that was written for `EventSource`; it can rely on what {@link StreamEvent} has. */
+  addEventListener(
+    type: string,
+    listener: ClientListener<MessageEvent> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   /** Ends what `addEventListener` began. */
-  // A listener of any event can be removed; what it takes does not matter here.
   removeEventListener(
     type: string,
     // deno-lint-ignore no-explicit-any

@@ -13,8 +13,9 @@
  *
  * @module
  */
+import type { StreamMessage } from "./client-event.ts";
 import { StreamClient } from "./client-stream.ts";
-import type { Client, ClientOptions } from "./client-types.ts";
+import type { Client, ClientListener, ClientOptions } from "./client-types.ts";
 
 export { createSharedClient, type SharedClientOptions } from "./shared-client.ts";
 export type { ReconnectOptions } from "./backoff.ts";
@@ -67,9 +68,27 @@ export interface EventSourceInit
 }
 
 /** What `new EventSource(…)` gives: a client that has begun to connect. */
-export interface EventSource extends Omit<Client, "onmessage"> {
+export interface EventSource extends Omit<Client, "addEventListener" | "events" | "onmessage"> {
   /** Called for events without a type of their own. */
   onmessage: ((event: MessageEvent) => unknown) | null;
+  /** Adds a listener for the state of the connection. */
+  addEventListener(
+    type: "open" | "error",
+    listener: ClientListener<Event> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Adds a listener for events of a type. */
+  addEventListener(
+    type: string,
+    listener: ClientListener<MessageEvent> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Adds a listener, as any `EventTarget` does. */
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
 }
 
 /**
@@ -104,5 +123,9 @@ export const EventSource: {
       standard: true,
     });
     this.connect();
+  }
+
+  protected override deliver(event: StreamMessage): void {
+    this.dispatchEvent(new MessageEvent(event.type, event as MessageEventInit));
   }
 } as unknown as typeof EventSource;

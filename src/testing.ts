@@ -7,7 +7,9 @@
  * import { collect, createTestClient } from "streamside/testing";
  *
  * const hub = createHub();
- * const client = createTestClient(createHandler(hub, { authenticate: () => ({ session: "a" }) }));
+ * const handler = createHandler(hub, { authenticate: () => ({ session: "a" }) });
+ * // From the cursor on, so that it does not matter that the client is still connecting.
+ * const client = createTestClient(handler, { lastEventId: hub.cursor() });
  * client.connect();
  * const events = collect(client, "syncProgress", 2);
  * await hub.send("a", "syncProgress", 50);
@@ -22,7 +24,7 @@ import { type Client, type ClientOptions, createClient, type StreamEvent } from 
 
 /** The options of {@link createTestClient}. */
 export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
-  /** What to subscribe to, a path with its query or a whole URL. Default `/subscribe`. */
+  /** What to subscribe to, a path with its query or a whole URL. Default `/api/v1/sse/subscribe`. */
   url?: string | URL;
 }
 
@@ -36,7 +38,7 @@ export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
 // deno-lint-ignore no-explicit-any
 export function createTestClient<Events = Record<string, any>>(
   handler: (request: Request) => Response | Promise<Response>,
-  { url = "/subscribe", ...options }: TestClientOptions = {},
+  { url = "/api/v1/sse/subscribe", ...options }: TestClientOptions = {},
 ): Client<Events> {
   return createClient<Events>(new URL(url, "http://localhost"), { ...options, fetch: handler });
 }
@@ -80,7 +82,7 @@ export function collect<Events, Type extends keyof Events & string>(
     const timer = setTimeout(() => settle(`came within ${timeout} ms`), timeout);
     const { signal } = done;
     client.addEventListener(type as string, (event) => {
-      events.push(event as StreamEvent<Events[Type], Type>);
+      events.push(event as unknown as StreamEvent<Events[Type], Type>);
       if (events.length == count) settle();
     }, { signal });
     client.addEventListener("close", ({ reason }) => {

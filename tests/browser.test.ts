@@ -96,7 +96,9 @@ describe("in Chromium", () => {
       });
       for (const type of ["open", "tick", "error", "close"]) {
         self.client.addEventListener(type, (event) => {
-          self.lines.push([type, (event as MessageEvent).data].filter(Boolean).join(" "));
+          self.lines.push(
+            [type, (event as unknown as MessageEvent).data].filter(Boolean).join(" "),
+          );
         });
       }
       self.client.connect();

@@ -99,12 +99,12 @@ export async function until(condition: () => unknown, what: string): Promise<voi
 }
 
 /** Resolves with the next event of `type`. */
-export function next<E extends Event = Event>(target: EventTarget, type: string): Promise<E> {
+export function next<E = Event>(target: EventTarget, type: string): Promise<E> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`Waited ${LIMIT} ms for: ${type}`)), LIMIT);
     target.addEventListener(type, (event) => {
       clearTimeout(timer);
-      resolve(event as E);
+      resolve(event as unknown as E);
     }, { once: true });
   });
 }

@@ -240,6 +240,8 @@ describe("EventSource", () => {
       assert(open.target === source);
       assertInstanceOf(event, MessageEvent);
       assertEquals([event.data, event.origin], ["x", new URL(server.url).origin]);
+      assertEquals([event.bubbles, event.cancelable, event.ports.length], [false, false, 0]);
+      assert(event.target === source);
       assertEquals(source.readyState, source.OPEN);
     } finally {
       source.close();
