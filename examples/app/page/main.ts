@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type Client, createClient } from "../../../src/client.ts";
+import { type Client, createClient, type StreamEvent } from "../../../src/client.ts";
 import type { Events } from "../events.ts";
 
 /** What the server answers a login with. */
@@ -229,11 +229,11 @@ function showDocument(name: string, lockedBy: string | null, mine: boolean): voi
   if (focused) button.focus();
 }
 
-function row(event: MessageEvent): void {
+function row(event: StreamEvent): void {
   const rows = element("events");
   const line = document.createElement("tr");
   line.title = `id ${event.lastEventId}`;
-  for (const text of [new Date().toTimeString().slice(0, 8), event.type, String(event.data)]) {
+  for (const text of [new Date().toTimeString().slice(0, 8), event.type, event.data]) {
     const cell = document.createElement("td");
     cell.textContent = text;
     line.append(cell);
