@@ -165,13 +165,16 @@ describe("createSharedClient in Chromium", () => {
       const session = await context.newCDPSession(leader);
       await burst(1, 10);
       for (const page of pages) await heard(page, 10);
-      await session.send("Page.setWebLifecycleState", { state: "frozen" });
-      await burst(11, 20);
+      // Chromium freezes hidden tabs only, and Playwright keeps them visible: a debugger stops a tab as thoroughly.
+      await session.send("Debugger.enable");
+      const paused = new Promise((resolve) => session.once("Debugger.paused", resolve));
+      await session.send("Debugger.pause");
+      await Promise.all([paused, burst(11, 20)]);
       for (const page of others) {
         await heard(page, 20);
         assertEquals(await ticks(page), range(1, 20));
       }
-      await session.send("Page.setWebLifecycleState", { state: "active" });
+      await session.send("Debugger.disable");
       await burst(21, 30);
       for (const page of pages) {
         await heard(page, 30);

@@ -57,7 +57,7 @@ describe("streamside/testing", () => {
 
   test("collect says what had come when not all comes", async () => {
     const hub = createHub<Events>();
-    const client = createTestClient<Events>(createHandler(hub, { authenticate, basePath: "" }));
+    const client = createTestClient<Events>(createHandler(hub, { authenticate }));
     client.connect();
     await until(() => client.readyState == client.OPEN, "the client to open");
     const late = collect(client, "progress", 2, { timeout: 200 });
