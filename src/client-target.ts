@@ -47,7 +47,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
    */
   #listeners: readonly Listener[] = [];
   /** The iterators under way, with the type that each is for. */
-  readonly #readers = new Map<ReadableStreamDefaultController<StreamMessage>, string | undefined>();
+  #readers: [ReadableStreamDefaultController<StreamMessage>, string | undefined][] = [];
   /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
   #ended = false;
 
@@ -119,10 +119,10 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       start: (controller) => {
         reader = controller;
         if (this.#ended && this.readyState == CLOSED) reader.close();
-        else this.#readers.set(reader, type);
+        else this.#readers.push([reader, type]);
       },
       cancel: () => {
-        this.#readers.delete(reader);
+        this.#readers = this.#readers.filter(([other]) => other != reader);
       },
     }).getReader();
     return {
@@ -152,7 +152,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   protected end(): void {
     this.#ended = true;
     for (const [reader] of this.#readers) reader.close();
-    this.#readers.clear();
+    this.#readers = [];
   }
 
   /** Calls the listeners. The platform calls it, too, for events that are dispatched natively. */

@@ -13,6 +13,7 @@ import {
   type ClientOptions,
   type CloseEvent,
   createClient,
+  createSharedClient,
   type ReconnectingEvent,
   type StreamEvent,
 } from "../src/client.ts";
@@ -775,6 +776,55 @@ describe("wake", () => {
         });
       }
     });
+  });
+});
+
+describe("createSharedClient outside of browsers", () => {
+  test("without the Web Locks API it is a client with a connection of its own", async () => {
+    const { fetch, all } = feeds();
+    const navigator = globalThis.navigator as { locks?: unknown } | undefined;
+    if (navigator) {
+      Object.defineProperty(navigator, "locks", { value: undefined, configurable: true });
+    }
+    try {
+      const client = createSharedClient<{ tick: number }>("/sse", { fetch });
+      const lines = record(client, "open", "tick", "close");
+      client.connect();
+      await next(client, "open");
+      all[0]!.push("event: tick\ndata: 1\n\n");
+      await next(client, "tick");
+      client.close();
+      assertEquals(lines, ["open", "tick 1", "close closed"]);
+      assert(all[0]!.cancelled);
+    } finally {
+      delete navigator?.locks;
+    }
+  });
+
+  const skip = !globalThis.navigator?.locks && "this runtime has no Web Locks API";
+  test("with it, clients of one process share a connection", { skip }, async () => {
+    const { fetch, all } = feeds();
+    const [first, second] = [1, 2].map(() => createSharedClient("/shared", { fetch }));
+    const [one, two] = [first!, second!].map((client) => record(client, "open", "tick", "close"));
+    try {
+      first!.connect();
+      await next(first!, "open");
+      second!.connect();
+      await next(second!, "open");
+      all[0]!.push("id: a\nevent: tick\ndata: 1\n\nid: b\nevent: tick\ndata: 2\n\n");
+      await until(() => two!.length == 3, "both events to come to the second");
+      assertEquals(one, two!);
+      assertEquals(all.length, 1);
+      first!.close();
+      await until(() => all.length == 2, "the second to take over");
+      assertEquals(all[1]!.request.headers.get("Last-Event-ID"), "b");
+      all[1]!.push("id: c\nevent: tick\ndata: 3\n\n");
+      await until(() => two!.length == 4, "the next event");
+      assertEquals(two, ["open", "tick 1", "tick 2", "tick 3"]);
+      assertEquals(one!.at(-1), "close closed");
+    } finally {
+      for (const client of [first!, second!]) client.close();
+    }
   });
 });
 
