@@ -3,6 +3,7 @@
  *
  *     npm run bench                     everything (about 25 minutes), and writes the tables of bench/README.md
  *     npm run bench -- cpu rate         only those
+ *     npm run bench -- --write cpu      only that, and writes its table
  *     npm run bench -- --quick          one short round of everything, nothing written
  *     npm run bench -- --rounds 5 cpu   more rounds
  *
@@ -13,6 +14,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { nchan, pinned, prepare } from "./process.ts";
 import { scenarios } from "./scenarios.ts";
@@ -97,4 +99,6 @@ function write(name: string, text: string): void {
     page = `${page.slice(0, start + open.length)}\n\n${content.trim()}\n\n${page.slice(end)}`;
   }
   writeFileSync(file, page);
+  const deno = fileURLToPath(new URL("../node_modules/.bin/deno", import.meta.url));
+  execFileSync(deno, ["fmt", "-q", fileURLToPath(file)]);
 }

@@ -41,6 +41,8 @@ export class Results {
 /** How much of a core something else may use before a measurement counts as disturbed, and is done again. */
 const MAX_DISTURBANCE = 0.1;
 const MAX_ATTEMPTS = 3;
+/** How many more measurements may be done again, so that a run ends on a busy machine too. */
+let repeatsLeft = 30;
 
 /** Gives each its turn, round after round. */
 export async function inTurns<Item extends { readonly name: string }>(
@@ -76,7 +78,7 @@ async function undisturbed(
         : "";
       console.error(`  ${name}: ${inWords(figures)}${note}`);
       if (best === undefined || others < least) [best, least] = [figures, others];
-      if (!disturbed) break;
+      if (!disturbed || repeatsLeft-- <= 0) break;
     } catch (error) {
       console.error(`  ${name}: ${error instanceof Error ? error.message : error}`);
     }
