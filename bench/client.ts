@@ -25,22 +25,29 @@ const ROUNDS = Number(process.env.ROUNDS ?? 9);
 /** Counts events, and resolves when there are enough. */
 type Run = (url: string, event: (data: string) => boolean) => Promise<void>;
 
-const bare: Run = async (url, event) => {
-  const controller = new AbortController();
-  const parser = createParser({ onEvent: ({ data }) => event(data) && controller.abort() });
-  const response = await fetch(url, { signal: controller.signal });
-  const reader = response.body!.getReader();
-  const decoder = new TextDecoder();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      parser.feed(decoder.decode(value, { stream: true }));
-    }
-  } catch (error) {
-    if (!controller.signal.aborted) throw error;
-  }
-};
+const bare: Run = (url, event) =>
+  new Promise((resolve, reject) => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const parser = createParser({
+      onEvent({ data }) {
+        if (!event(data)) return;
+        controller.abort();
+        resolve();
+      },
+    });
+    const read = async () => {
+      const response = await fetch(url, { signal });
+      const reader = response.body!.getReader();
+      const decoder = new TextDecoder();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        parser.feed(decoder.decode(value, { stream: true }));
+      }
+    };
+    read().catch((error) => signal.aborted || reject(error));
+  });
 
 const contenders: Record<string, Run> = {
   "eventsource-parser, bare": bare,
