@@ -45,6 +45,8 @@ export interface Range {
   readonly to: number;
   /** At most so many bytes, but always at least one event. */
   readonly limit: number;
+  /** Once there is an event, not beyond the next multiple of this position. Default: as far as it goes. */
+  readonly block?: number;
 }
 
 /** The recent entries of a log. */
@@ -55,7 +57,7 @@ export class Window {
   /** The newest entry of each key and address. */
   readonly #keyed = new Map<string, LogEntry>();
   /** What was read last for whole audiences: readers that catch up from the same place share the bytes. */
-  readonly #reads = new Map<string, Read>();
+  readonly #reads = new Map<string, { to: number; read: Read }>();
   /** The audience without channels. */
   readonly #everyone = new Audience(new Set());
 
@@ -120,18 +122,19 @@ export class Window {
 
   /** The events of a range for a whole audience: what is addressed to a session is not in it, nor is `except` heeded. */
   readForAudience(audience: Audience, range: Range): Read {
-    const { from, to, limit } = range;
+    const { from, to, limit, block } = range;
     if (
       audience.channels.size > 0 &&
       !audience.addresses.some((to, i) => i > 0 && this.#has(to, range))
     ) {
       audience = this.#everyone;
     }
-    const key = `${audience.number}:${from}:${to}:${limit}`;
-    let read = this.#reads.get(key);
-    if (read) return read;
-    read = this.#read(audience.addresses, undefined, range, false);
-    this.#reads.set(key, read);
+    const key = `${audience.number}:${from}:${limit}:${block}`;
+    const last = this.#reads.get(key);
+    // One that was full before its range ended is the same for every longer range.
+    if (last && (last.to === to || last.read.position < Math.min(last.to, to))) return last.read;
+    const read = this.#read(audience.addresses, undefined, range, false);
+    this.#reads.set(key, { to, read });
     // Each read holds on to its bytes, so they are few.
     if (this.#reads.size > MAX_READS) {
       for (const oldest of this.#reads.keys()) {
@@ -168,9 +171,7 @@ export class Window {
     range: Range,
     latest: boolean,
   ): Read {
-    const { from, to, limit } = range;
-    const entries = this.#addressed(addresses, from, to);
-    return gather(entries, session, { to, limit }, latest);
+    return gather(this.#addressed(addresses, range.from, range.to), session, range, latest);
   }
 
   /** The entries to any of these addresses in a range, in log order. */
@@ -235,11 +236,12 @@ export function select(
 function gather(
   entries: Iterable<LogEntry>,
   session: string | undefined,
-  { to, limit }: Omit<Range, "from">,
+  { to, limit, block }: Omit<Range, "from">,
   latest: boolean,
 ): Read {
   const found: LogEntry[] = [];
   let bytes = 0;
+  let blockEnd = Infinity;
   for (const entry of entries) {
     if (entry.instruction !== undefined) continue;
     if (session !== undefined && entry.except?.has(session)) continue;
@@ -248,6 +250,8 @@ function gather(
     if (bytes > 0 && bytes + size > limit) {
       return { chunk: join(found), position: found[found.length - 1]!.position };
     }
+    if (entry.position > blockEnd) return { chunk: join(found), position: blockEnd };
+    if (block !== undefined && bytes === 0) blockEnd = Math.ceil(entry.position / block) * block;
     found.push(entry);
     bytes += size;
   }
