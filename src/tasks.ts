@@ -25,8 +25,13 @@ export function nextTask(): Promise<void> {
 
 /** How long a turn takes, in ms, before others have theirs. */
 const TURN = 8;
-/** How many steps there are between two looks at the clock, and in the shortest turn. */
+/** How many steps there are between two looks at the clock. */
 const STRIDE = 32;
+/**
+ * How many steps a turn has at least, unless the clock ends it: 10 ms on the slowest runtime. What else a busy loop
+ * does between two turns is not the steps' doing, and must not stretch a fan-out over ever more of them.
+ */
+const LEAST = 1_024;
 
 /**
  * Long work in turns that leave room for others.
@@ -37,7 +42,7 @@ const STRIDE = 32;
 export class Turns {
   #steps = 0;
   #began = 0;
-  #limit = 256;
+  #limit = LEAST;
 
   /** Work begins, or goes on. */
   begin(): void {
@@ -56,7 +61,7 @@ export class Turns {
     await nextTask();
     const took = performance.now() - this.#began;
     if (this.#steps >= STRIDE) {
-      this.#limit = Math.max(STRIDE, Math.min(16_384, Math.round(this.#steps * TURN / took)));
+      this.#limit = Math.max(LEAST, Math.min(16_384, Math.round(this.#steps * TURN / took)));
     }
     this.begin();
   }
