@@ -456,13 +456,16 @@ export class Delivery implements ConnectionOwner {
   #readLog(connection: Connection): void {
     connection.reading = true;
     const epoch = this.#epoch;
+    const { head } = this.#window;
     this.#options.log.read(connection.cursor, LOG_PAGE).then((entries) => {
       connection.reading = false;
       if (connection.ended) return;
       // What a log that began anew held before is void; its cursor was set meanwhile.
       if (epoch === this.#epoch) {
         if (entries === null) connection.cursor = NOWHERE;
-        else if (connection.cursor < this.#window.start) this.#deliverFromLog(connection, entries);
+        else if (connection.cursor < this.#window.start) {
+          this.#deliverFromLog(connection, entries, head);
+        }
       }
       this.#catchUp(connection);
     }).catch((error: unknown) => {
@@ -473,14 +476,14 @@ export class Delivery implements ConnectionOwner {
     });
   }
 
-  #deliverFromLog(connection: Connection, entries: readonly LogEntry[]): void {
+  /** `head`: that of the window when the log was asked. What came later is not in the answer, or only in part. */
+  #deliverFromLog(connection: Connection, entries: readonly LogEntry[], head: number): void {
     const end = Math.min(this.#window.start, connection.endsAt);
     const before = entries.filter((entry) => entry.position <= end);
+    const newest = before.at(-1)?.position ?? Math.max(connection.cursor, Math.min(end, head));
     const { session, group } = connection;
     const range = {
-      to: before.length < entries.length || before.length === 0
-        ? end
-        : before[before.length - 1]!.position,
+      to: before.length < entries.length ? end : newest,
       limit: this.#options.maxBufferedBytes,
     };
     const { chunk, position } = select(before, session, group.audience, range);

@@ -26,7 +26,8 @@ export interface LogFollower {
  * A log, as a hub needs one.
  *
  * What an implementation promises: one order for everyone; an append that resolved is held, within the log's bounds;
- * a follower gets each entry after `head` once, in order; positions are whole numbers above 0 that only grow.
+ * a follower gets each entry after `head` once, in order, and a read finds all that followers were told before it;
+ * positions are whole numbers above 0 that only grow.
  * What the caller promises: records are valid (see {@link LogRecord}) and not changed afterwards.
  */
 export interface Log {

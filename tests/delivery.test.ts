@@ -538,6 +538,27 @@ class World {
   }
 }
 
+/** Histories that went wrong once, found among hundreds of thousands: they are tried first. */
+const ONCE_WRONG: History[] = [
+  // The log answered late, with what it did not hold yet when it was asked: that is not all there is by then.
+  {
+    hubs: 1,
+    log: { events: 1, bytes: 1_000_000, age: 600_000 },
+    window: { events: 1, bytes: 1_000_000, age: 600_000 },
+    maxBufferedBytes: 1_048_576,
+    pace: 0,
+    crowd: 0,
+    steps: [
+      { do: "slow", on: true },
+      { do: "hold", hub: 0 },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
+      { do: "open", hub: 0, reader: 0, from: "any", which: 1, reads: false },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
+    ],
+  },
+];
+
 describe("delivery", () => {
   test("in random histories every reader gets what is addressed to it, once and in order, or a reset", async () => {
     await fc.assert(
@@ -545,7 +566,12 @@ describe("delivery", () => {
         history,
         (history) => withVirtualTime((time) => new World(history, time).run()),
       ),
-      { numRuns: HISTORIES, seed: SEED, includeErrorInReport: true },
+      {
+        numRuns: HISTORIES,
+        seed: SEED,
+        examples: ONCE_WRONG.map((history) => [history]),
+        includeErrorInReport: true,
+      },
     );
   });
 });
