@@ -29,14 +29,14 @@ interface Failure {
 export class StreamClient extends ClientTarget<StreamOptions> {
   #state: AbortController = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** The wait before the first attempt: the stream's `retry:`, else the option's. */
-  #delay: number = this.options.reconnect?.delay ?? 2000;
+  /** The wait before the first attempt that the stream asks for with `retry:`, in place of the option's. */
+  #delay: number | undefined;
   #attempts = 0;
   #openedAt = Infinity;
 
   get reconnectAttempts(): number {
-    // A connection that stood as long as the first wait has lasted; a server that accepts and drops is still failing.
-    return Date.now() - this.#openedAt >= Math.max(this.#delay, 100) ? 0 : this.#attempts;
+    // A connection that stood for a second has lasted; a server that accepts and drops is still failing.
+    return Date.now() - this.#openedAt > 1000 ? 0 : this.#attempts;
   }
 
   connect(): void {
@@ -45,8 +45,9 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   reconnect(): void {
     const { enabled, signal } = this.options;
-    if (enabled === false || signal?.aborted) return;
-    this.#start(0);
+    if (enabled === false || signal?.aborted) return this.end();
+    this.#attempts = 0;
+    this.#start();
   }
 
   close(): void {
@@ -69,79 +70,78 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   /** Ends the attempt or the wait: closes for a reason; without one waits for the next attempt, or gives up. */
   #leave(reason?: CloseReason, failure?: Failure, atLeast = 0): void {
-    const { reconnect, standard, wake } = this.options;
+    const { wake, standard, reconnect } = this.options;
     const attempt = this.reconnectAttempts + 1;
     // Forever, when there is no next attempt.
-    const delay = reason ? Infinity : Math.max(backoff(attempt, reconnect, this.#delay), atLeast);
+    const delay = reason ? Infinity : Math.max(
+      // `retry: 0` is for the first attempt: from 0, the others would all be over within milliseconds.
+      backoff(attempt, reconnect, attempt > 1 ? this.#delay || undefined : this.#delay),
+      atLeast,
+    );
     const gone = delay == Infinity;
     const wasClosed = this.readyState == CLOSED;
     const signal = this.#become(gone ? CLOSED : CONNECTING, reason);
-    if (reason && wasClosed) return;
-    if (!gone) {
+    if (reason && wasClosed) return this.end();
+    if (!gone && !signal.aborted) {
       this.#attempts = attempt;
-      this.#wait(delay, () => this.#start(attempt));
+      this.#wait(delay);
     }
     if (!reason && wake !== false) {
       // The network or the page came back: no use in waiting, nor in having given up.
       for (const type of ["online", "pageshow", "visibilitychange"]) {
         globalThis.addEventListener?.(type, () => {
-          if (!globalThis.document?.hidden) this.reconnect();
+          if (type[0] != "v" || !globalThis.document?.hidden) this.reconnect();
         }, { signal });
       }
     }
     if (failure) this.emit("error", failure);
-    // A listener may have connected or closed meanwhile.
-    if (signal.aborted) return;
+    // A listener may have connected or closed meanwhile; what is over anyway is told, though it closed.
+    if (signal.aborted && !(gone && this.readyState == CLOSED)) return;
     if (gone) this.end();
     if (standard) return;
     if (gone) this.emit("close", { reason: reason ?? "attempts" });
     else this.emit("reconnecting", { attempt, delay });
   }
 
-  /** Sets the one timer: for silence during an attempt, for the wait between two. */
-  #wait(time: number, then: () => void): void {
+  /** Sets the one timer: for silence during an attempt, or for the wait between two. */
+  #wait(time: number, silence?: boolean): void {
     clearTimeout(this.#timer);
     const due = Date.now() + time;
     this.#timer = setTimeout(() => {
       // Ten seconds late: the machine slept, and the world is another.
-      if (Date.now() - due > 10_000) this.#start(0);
-      else then();
-      // Longer than a timer can wait, it would fire at once.
-    }, Math.min(time, 2 ** 31 - 1));
+      if (Date.now() - due > 10_000) this.reconnect();
+      else if (silence) this.#leave(undefined, { error: Error(`Silent for ${time} ms`) });
+      else this.#start();
+      // Asked for more than 2 ** 31 - 1, it would fire at once.
+    }, Math.min(time, 2e9));
   }
 
   /** Waits for the next sign of life. */
   #listen(): void {
     const { timeout = 45_000 } = this.options;
-    if (timeout) {
-      this.#wait(
-        timeout,
-        () => this.#leave(undefined, { error: Error(`Silent for ${timeout} ms`) }),
-      );
-    }
+    if (timeout) this.#wait(timeout, true);
   }
 
   /**
-   * One attempt, with the count of attempts as given; `challenged` when it is the header function's second chance after
-   * a 401. It falls silent when its signal aborts.
+   * One attempt; `challenged` when it is the header function's second chance after a 401. It falls silent when its signal
+   * aborts.
    */
-  async #start(attempts: number, challenged?: boolean): Promise<void> {
+  async #start(challenged?: boolean): Promise<void> {
     const signal = this.#become(CONNECTING);
-    this.#attempts = attempts;
     try {
+      // Calls that follow each other at once end in one request.
+      await null;
+      if (signal.aborted) return;
       const {
-        body,
-        credentials,
         fetch: send = fetch,
         headers: given,
         maxEventBytes = 2 ** 24,
-        method,
         onComment,
         standard,
+        // `method`, `body` and `credentials`; no other option is one of a request.
+        ...init
       } = this.options;
       this.#listen();
-      // Calls that follow each other at once end in one request.
-      await null;
       const asks = typeof given == "function";
       const headers = new Headers(asks ? await given() : given);
       if (signal.aborted) return;
@@ -150,7 +150,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       const id = unescape(encodeURIComponent(this.lastEventId));
       if (id) headers.set("Last-Event-ID", id);
       const response = await send(
-        new Request(this.url, { method, body, credentials, headers, cache: "no-store", signal }),
+        new Request(this.url, { ...init, headers, cache: "no-store", signal }),
       );
 
       const reader = response.body?.getReader();
@@ -166,15 +166,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       const { status } = response;
       const type = response.headers.get("Content-Type");
       if (status != 200 || !/^text\/event-stream *(;|$)/i.test(type!)) {
-        if (status == 401 && asks && !challenged) return this.#start(attempts, true);
-        const failure = { status, error: Error(`Answered ${status} ${type}`) };
-        const again = !standard && /408|429|5../.test(status as unknown as string);
+        if (status == 401 && asks && !challenged) return this.#start(true);
         // In seconds, or a date (RFC 9110 10.2.3).
         const after = response.headers.get("Retry-After") as string;
         return this.#leave(
-          again ? undefined : "server",
-          failure,
-          +after * 1000 || Date.parse(after) - Date.now() || 0,
+          !standard && /408|429|5../.test(status as unknown as string) ? undefined : "server",
+          { status, error: Error(`Status ${status}, ${type}`) },
+          Math.min(+after * 1000 || Date.parse(after) - Date.now() || 0, 2e9),
         );
       }
 
@@ -182,14 +180,16 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       this.#openedAt = Date.now();
       this.emit("open");
 
-      const { origin } = new URL(response.url || this.url);
+      const origin = new URL(response.url || this.url).origin;
       const parser = createParser({
         maxBufferSize: maxEventBytes,
-        onComment,
+        onComment: onComment && ((comment) => {
+          if (live) this.call(onComment, comment);
+        }),
         onId: (id) => {
           if (live) this.lastEventId = id;
         },
-        onRetry: (delay) => this.#delay = delay,
+        onRetry: (delay) => this.#delay = Math.min(delay, 2e9),
         onEvent: ({ event = "message", data }) => {
           if (!live) return;
           if (event == "streamside:reset" && !standard) event = "reset";
@@ -199,8 +199,8 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       // The parser takes the byte order mark away.
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
       for (;;) {
-        const { done, value } = await reader!.read();
-        if (signal.aborted) return;
+        const { value, done } = await reader!.read();
+        if (!live) return;
         if (done) throw Error("Stream ended");
         this.#listen();
         // Streaming is the slow way of Node's decoder; only a chunk that may end inside of a character needs it.

@@ -61,9 +61,9 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     } catch {
       throw new DOMException(`No URL: ${url}`, "SyntaxError");
     }
+    this.options = options;
     this.withCredentials = options.credentials == "include";
     this.lastEventId = options.lastEventId ?? "";
-    this.options = options;
     for (const type of ["open", "message", "error"]) {
       const name = "on" + type as "onopen";
       this[name] = null;
@@ -95,7 +95,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     super.addEventListener(type, this);
     if (
       callback && !signal?.aborted &&
-      !this.#listeners.some((known) => known.type == type && known.callback == callback)
+      this.#listeners.every((known) => known.type != type || known.callback != callback)
     ) {
       this.#listeners = [...this.#listeners, { type, callback, once }];
       signal?.addEventListener("abort", () => this.removeEventListener(type, callback));
@@ -127,7 +127,10 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     }).getReader();
     return {
       next: () => stream.read(),
-      return: () => stream.cancel().then(() => stream.read()),
+      return() {
+        stream.cancel();
+        return stream.read();
+      },
       [Symbol.asyncIterator]() {
         return this;
       },
@@ -157,20 +160,25 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /** Calls the listeners. The platform calls it, too, for events that are dispatched natively. */
   handleEvent(event: Event | StreamMessage): void {
-    const { type } = event;
+    const type = event.type;
     for (const listener of this.#listeners) {
       if (listener.type != type || !this.#listeners.includes(listener)) continue;
       const { callback } = listener;
       if (listener.once) this.removeEventListener(type, callback);
-      try {
-        if (typeof callback == "function") callback.call(this, event as Event);
-        else callback.handleEvent(event as Event);
-      } catch (error) {
-        // Node.js has no reportError.
-        (globalThis.reportError ?? console.error)(error);
-      }
+      this.call(callback as ClientListener<typeof event>, event);
       // Set by stopImmediatePropagation; a client has no parents to propagate to.
       if (event.cancelBubble) break;
+    }
+  }
+
+  /** Calls what is the user's. What it throws is reported and harms nothing else. */
+  protected call<Argument>(callback: ClientListener<Argument>, argument: Argument): void {
+    try {
+      if (typeof callback == "function") callback.call(this, argument);
+      else callback.handleEvent(argument);
+    } catch (error) {
+      // Node.js has no reportError.
+      (globalThis.reportError ?? console.error)(error);
     }
   }
 }

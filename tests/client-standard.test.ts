@@ -232,6 +232,7 @@ describe("EventSource", () => {
       assertEquals(source.withCredentials, true);
       assertEquals([source.CONNECTING, source.OPEN, source.CLOSED], [0, 1, 2]);
       assertEquals([EventSource.CONNECTING, EventSource.OPEN, EventSource.CLOSED], [0, 1, 2]);
+      assertEquals([EventSource.name, EventSource.length], ["EventSource", 1]);
       assertInstanceOf(source, EventTarget);
       const opened = next(source, "open");
       const event = await next<MessageEvent>(source, "message");
@@ -309,7 +310,14 @@ describe("EventSource", () => {
   });
 
   test("content types that are event streams", async () => {
-    for (const type of ["text/event-stream;charset=utf-8", "TEXT/Event-Stream ; x=y"]) {
+    for (
+      const type of [
+        "text/event-stream;charset=utf-8",
+        "TEXT/Event-Stream ; x=y",
+        "text/event-stream;",
+        "text/event-stream;x bogus",
+      ]
+    ) {
       await using server = await serve(({ response }) => {
         response.writeHead(200, { "Content-Type": type }).write("data: x\n\n");
       });

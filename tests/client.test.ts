@@ -17,9 +17,59 @@ import {
   type ReconnectingEvent,
   type StreamEvent,
 } from "../src/client.ts";
-import { feeds, freePort, next, record, serve, until } from "./client-helpers.ts";
+import { feeds, freePort, next, record, serve, STREAM, until } from "./client-helpers.ts";
 
 const QUICK = { delay: 1, jitter: 0 };
+
+/** Runs `body` while the clock is `time` ahead, in milliseconds. */
+async function later(time: number, body: () => Promise<void> | void): Promise<void> {
+  const { now } = Date;
+  Date.now = () => now() + time;
+  try {
+    await body();
+  } finally {
+    Date.now = now;
+  }
+}
+
+/** Runs `body` with the timers that are set meanwhile and still to come. */
+async function withTimers<T>(body: (timers: Set<unknown>) => Promise<T>): Promise<T> {
+  const { setTimeout, clearTimeout } = globalThis;
+  const timers = new Set<unknown>();
+  Object.assign(globalThis, {
+    setTimeout(then: () => void, time: number) {
+      const timer = setTimeout(() => {
+        timers.delete(timer);
+        then();
+      }, time);
+      timers.add(timer);
+      return timer;
+    },
+    clearTimeout(timer: number) {
+      timers.delete(timer);
+      clearTimeout(timer);
+    },
+  });
+  try {
+    return await body(timers);
+  } finally {
+    Object.assign(globalThis, { setTimeout, clearTimeout });
+  }
+}
+
+/** Runs `body` with what is reported as thrown by the user's code. */
+async function withReports(body: (reported: string[]) => Promise<void>): Promise<void> {
+  const global = globalThis as { reportError?: (error: unknown) => void };
+  const before = global.reportError;
+  const reported: string[] = [];
+  global.reportError = (error) => reported.push((error as Error).message);
+  try {
+    await body(reported);
+  } finally {
+    if (before) global.reportError = before;
+    else delete global.reportError;
+  }
+}
 
 /** Runs `body` with a client that is closed afterwards, whatever happens. */
 async function withClient(
@@ -297,6 +347,27 @@ describe("what ends a client, and what it waits for", () => {
     }
   });
 
+  test("a wait that is longer than a timer can be is no end", async () => {
+    const longest = 2e9;
+    for (const value of ["9".repeat(400), "Infinity", "31536000000"]) {
+      await using server = await serve(({ response }) => {
+        response.writeHead(503, { "Retry-After": value }).end();
+      });
+      await withClient(server.url, { reconnect: QUICK }, async (client) => {
+        client.connect();
+        assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).delay, longest);
+      });
+    }
+    await using server = await serve((exchange) => {
+      exchange.stream(`retry: ${"9".repeat(400)}\n\n`);
+      exchange.response.end();
+    });
+    await withClient(server.url, { reconnect: QUICK }, async (client) => {
+      client.connect();
+      assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).delay, longest);
+    });
+  });
+
   test("a Retry-After that is past or senseless changes nothing", async () => {
     for (const value of ["0", "-5", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
       await using server = await serve(({ response }) => {
@@ -307,6 +378,21 @@ describe("what ends a client, and what it waits for", () => {
         assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).delay, 77);
       });
     }
+  });
+
+  test("a response without a body is a lost connection", async () => {
+    const { fetch } = feeds();
+    let calls = 0;
+    await withClient("http://localhost/", {
+      fetch: (request) => calls++ ? fetch(request) : new Response(null, { headers: STREAM }),
+      reconnect: QUICK,
+    }, async (client) => {
+      const lines = record(client, "open", "error", "close");
+      client.connect();
+      await next(client, "error");
+      await next(client, "open");
+      assertEquals(lines, ["open", "error", "open"]);
+    });
   });
 
   test("the stream's retry: is the base delay, in place of the option's", async () => {
@@ -320,6 +406,20 @@ describe("what ends a client, and what it waits for", () => {
       client.connect();
       await until(() => delays.length == 2, "two reconnections");
       assertEquals(delays, [33, 66]);
+    });
+  });
+
+  test("retry: 0 is for the first attempt; those after it have the option's patience", async () => {
+    await using server = await serve((exchange) => {
+      exchange.stream("retry: 0\n\n");
+      exchange.response.end();
+    });
+    const delays: number[] = [];
+    await withClient(server.url, { reconnect: { delay: 10, jitter: 0 } }, async (client) => {
+      client.addEventListener("reconnecting", (event) => delays.push(event.delay));
+      client.connect();
+      await until(() => delays.length == 3, "three reconnections");
+      assertEquals(delays, [1, 20, 40]);
     });
   });
 
@@ -459,6 +559,15 @@ describe("what ends a client, and what it waits for", () => {
     }
   });
 
+  test("with a signal that has aborted already, connect() ends the iterators", async () => {
+    await withClient("http://localhost/", { signal: AbortSignal.abort() }, async (client) => {
+      const first = client.events().next();
+      client.connect();
+      assertEquals(await first, { done: true, value: undefined });
+      assertEquals(client.readyState, client.CLOSED);
+    });
+  });
+
   test("enabled: false never connects", () => {
     const client = createClient("http://localhost/", {
       enabled: false,
@@ -503,9 +612,56 @@ describe("what ends a client, and what it waits for", () => {
 });
 
 describe("never two connections at once", () => {
+  test("ten thousand connections leave nothing behind", async () => {
+    const controller = new AbortController();
+    let listeners = 0;
+    /** Has `target` count the listeners that it has; the client gives each a signal that ends it. */
+    const count = (target: EventTarget) => {
+      const add = target.addEventListener?.bind(target);
+      Object.defineProperty(target, "addEventListener", {
+        value: (type: string, listener: () => void, options?: { signal?: AbortSignal }) => {
+          listeners++;
+          options?.signal?.addEventListener("abort", () => listeners--);
+          add?.(type, listener, options);
+        },
+        configurable: true,
+      });
+    };
+    const before = Object.getOwnPropertyDescriptor(globalThis, "addEventListener");
+    const { fetch, all } = feeds();
+    await withClient("http://localhost/", {
+      fetch,
+      signal: controller.signal,
+      reconnect: { ...QUICK, maxDelay: 1, maxAttempts: Infinity },
+    }, async (client) => {
+      count(controller.signal);
+      count(globalThis as unknown as EventTarget);
+      try {
+        client.connect();
+        await next(client, "open");
+        for (let i = 1; i < 10_000; i++) {
+          const opened = next(client, "open");
+          // By calls, and by lost connections, which wait.
+          if (i % 20) client.reconnect();
+          else all.at(-1)!.end();
+          await opened;
+          all.shift();
+        }
+        assert(listeners < 8, `${listeners} listeners are left`);
+        controller.abort();
+        assertEquals(listeners, 0);
+      } finally {
+        if (before) Object.defineProperty(globalThis, "addEventListener", before);
+        else delete (globalThis as { addEventListener?: unknown }).addEventListener;
+      }
+    });
+  });
+
   test("whatever the order of calls, in one turn, one request is sent", async () => {
     const { fetch, all } = feeds();
-    await withClient("/sse", { fetch }, async (client) => {
+    let asked = 0;
+    const headers = () => ({ "X-Asked": String(asked++) });
+    await withClient("/sse", { fetch, headers }, async (client) => {
       client.connect();
       client.connect();
       client.reconnect();
@@ -514,7 +670,7 @@ describe("never two connections at once", () => {
       client.connect();
       client.reconnect();
       await next(client, "open");
-      assertEquals(all.length, 1);
+      assertEquals([all.length, asked], [1, 1]);
       client.connect();
       assertEquals(client.readyState, client.OPEN);
     });
@@ -564,7 +720,9 @@ describe("never two connections at once", () => {
 
   test("close() or reconnect() in a listener: nothing more of the old chunk is heard", async () => {
     const { fetch, all } = feeds();
-    await withClient("/sse", { fetch }, async (client) => {
+    const comments: string[] = [];
+    const onComment = (comment: string) => comments.push(comment);
+    await withClient("/sse", { fetch, onComment }, async (client) => {
       const lines = record(client, "message", "close");
       client.addEventListener("stop", () => client.close());
       client.addEventListener("again", () => client.reconnect());
@@ -573,9 +731,12 @@ describe("never two connections at once", () => {
       all[0]!.push("id: 1\nevent: again\ndata:\n\nid: 2\ndata: lost\n\n");
       await next(client, "open");
       assertEquals(all[1]!.request.headers.get("Last-Event-ID"), "1");
-      all[1]!.push("id: 2\ndata: found\n\nid: 3\nevent: stop\ndata:\n\nid: 4\ndata: late\n\n");
+      all[1]!.push(
+        "id: 2\ndata: found\n\n: on time\nid: 3\nevent: stop\ndata:\n\n: late\nid: 4\ndata: late\n\n",
+      );
       await next(client, "close");
       assertEquals(lines, ["message found", "close closed"]);
+      assertEquals(comments, ["on time"]);
       assertEquals(client.lastEventId, "3");
       assert(all[1]!.cancelled);
     });
@@ -620,6 +781,62 @@ describe("never two connections at once", () => {
     client.close();
     await client.events().next();
     assertEquals(lines, ["close closed"]);
+  });
+
+  test("close() before connect() ends the iterators that wait", async () => {
+    const client = createClient("http://localhost/");
+    const first = client.events().next();
+    client.close();
+    assertEquals(await first, { done: true, value: undefined });
+  });
+
+  test("a handler of error that closes takes nothing from a close that follows anyway", async () => {
+    for (const [status, reason] of [[403, "server"], [500, "attempts"]] as const) {
+      await withClient("http://localhost/", {
+        fetch: () => new Response(null, { status }),
+        reconnect: { maxAttempts: 0 },
+      }, async (client) => {
+        const lines = record(client, "error", "close");
+        client.onerror = () => client.close();
+        const first = client.events().next();
+        client.connect();
+        assertEquals(await first, { done: true, value: undefined });
+        assertEquals(lines, [`error ${status}`, `close ${reason}`]);
+      });
+    }
+  });
+
+  test("calls from what hears the request abort leave one state, and its end is told once", async () => {
+    for (const call of ["close", "reconnect"] as const) {
+      const { fetch, all } = feeds();
+      let hear = () => {};
+      let asked = 0;
+      await withClient("http://localhost/", {
+        fetch: (request) => {
+          request.signal.addEventListener("abort", () => hear());
+          return fetch(request);
+        },
+        headers: () => ({ "X-Asked": String(asked++) }),
+      }, async (client) => {
+        const lines = record(client, "close", "error", "reconnecting");
+        client.connect();
+        await next(client, "open");
+        hear = () => {
+          hear = () => {};
+          client.close();
+        };
+        const timers = await withTimers(async (timers) => {
+          client[call]();
+          assertEquals(client.readyState, client.CLOSED);
+          await client.events().next();
+          return timers.size;
+        });
+        assertEquals(timers, 0);
+        assertEquals(lines, ["close closed"]);
+        assertEquals([all.length, asked], [1, 1]);
+        assert(all[0]!.cancelled);
+      });
+    }
   });
 
   test("a listener that closes during error hears no reconnecting", async () => {
@@ -721,11 +938,13 @@ describe("wake", () => {
           for (const type of ["online", "pageshow", "visibilitychange"]) {
             all.at(-1)!.end();
             await next(client, "reconnecting");
-            raise("visibilitychange", true);
-            assertEquals(client.readyState, client.CONNECTING);
-            const opened = next(client, "open");
             const before = all.length;
-            raise(type);
+            raise("visibilitychange", true);
+            await new Promise((resolve) => setTimeout(resolve));
+            assertEquals(all.length, before);
+            const opened = next(client, "open");
+            // The network matters to a page that nobody sees, too.
+            raise(type, type == "online");
             await opened;
             assertEquals(all.length, before + 1);
           }
@@ -748,6 +967,33 @@ describe("wake", () => {
         assertEquals(client.readyState, client.CLOSED);
         assertEquals(all.length, 1);
       });
+    });
+  });
+
+  test("a timer that fires late counts as a wake: the machine slept", async () => {
+    await withClient("http://localhost/", {
+      fetch: () => Promise.reject(new Error("down")),
+      reconnect: { delay: 5, jitter: 0 },
+    }, async (client) => {
+      client.connect();
+      assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).attempt, 1);
+      await later(3_600_000, async () => {
+        assertEquals((await next<ReconnectingEvent>(client, "reconnecting")).attempt, 1);
+      });
+    });
+  });
+
+  test("a connection that the machine slept through is made anew at once", async () => {
+    const { fetch, all } = feeds();
+    await withClient("http://localhost/", {
+      fetch,
+      timeout: 20,
+      reconnect: { delay: 60_000 },
+    }, async (client) => {
+      client.connect();
+      await next(client, "open");
+      await later(3_600_000, () => next(client, "open").then(() => {}));
+      assertEquals([all.length, all[0]!.cancelled], [2, true]);
     });
   });
 
@@ -912,11 +1158,7 @@ describe("reading", () => {
 
   test("a listener or handler that throws is reported and harms nothing else", async () => {
     const { fetch, all } = feeds();
-    const global = globalThis as { reportError?: (error: unknown) => void };
-    const before = global.reportError;
-    const reported: string[] = [];
-    global.reportError = (error) => reported.push((error as Error).message);
-    try {
+    await withReports(async (reported) => {
       await withClient("/sse", { fetch }, async (client) => {
         const lines = record(client, "open");
         for (const type of ["open", "message"] as const) {
@@ -942,10 +1184,27 @@ describe("reading", () => {
           "listener of message",
         ]);
       });
-    } finally {
-      if (before) global.reportError = before;
-      else delete global.reportError;
-    }
+    });
+  });
+
+  test("an onComment that throws is reported, and the stream goes on", async () => {
+    const { fetch, all } = feeds();
+    await withReports(async (reported) => {
+      await withClient("/sse", {
+        fetch,
+        onComment: (comment) => {
+          throw new Error("comment " + comment);
+        },
+      }, async (client) => {
+        const lines = record(client, "message", "error");
+        client.connect();
+        await next(client, "open");
+        all[0]!.push(": 1\ndata: a\n\n: 2\ndata: b\n\n");
+        await until(() => lines.includes("message b"), "the second event");
+        assertEquals(lines, ["message a", "message b"]);
+        assertEquals(reported, ["comment 1", "comment 2"]);
+      });
+    });
   });
 
   test("events() iterates over all or one type from the call on, and ends when the client closes", async () => {
