@@ -40,22 +40,41 @@ interface Told {
 }
 
 /** What a tab sends: what it was told, or as a follower, what it asks of the leader. */
-type Message = Told[] | "state" | "reconnect";
+type Message = Told[] | Asked;
+
+/** `wake` is a reason to try at once, where the leader waits; of many tabs, many may have it at the same moment. */
+type Asked = "state" | "reconnect" | "wake";
 
 /** How many positions a tab remembers to have been at: more than a leader can be ahead of the one that takes over. */
 const REMEMBERED = 4096;
 
 const nothing = () => {};
 
+/** The channel of a tab that shares with none. */
+const alone = { close: nothing, postMessage: nothing } as unknown as BroadcastChannel;
+
 /** A connection that tells instead of raising events. */
 class Source extends StreamClient {
   tell: (part: Partial<Told>) => void = nothing;
+  /** Whether nothing is under way but the wait for the next attempt, or for a reason to make one. */
+  #waits = false;
+
+  /** Tries at once, unless it does so already. */
+  wake(): void {
+    if (this.#waits) this.reconnect();
+  }
+
+  override reconnect(): void {
+    this.#waits = false;
+    super.reconnect();
+  }
 
   protected override deliver({ type, data, origin }: StreamMessage): void {
     this.tell({ type, data, origin });
   }
 
   protected override emit(own: string, detail?: Told["detail"]): void {
+    this.#waits = own != "open";
     // Not everything that can be thrown can be told.
     if (detail?.error) detail.error = new Error(String(detail.error));
     this.tell(own == "open" ? {} : { own, detail });
@@ -92,40 +111,46 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
 
   reconnect(): void {
     const { enabled, signal, wake } = this.options;
-    if (enabled === false || signal?.aborted) return;
+    if (enabled === false || signal?.aborted) return this.end();
     this.readyState = CONNECTING;
-    if (this.#channel) return this.#wake();
-    this.#channel = new BroadcastChannel(this.#name);
-    this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data);
-    this.#life = new AbortController();
-    const life = { signal: this.#life.signal };
-    signal?.addEventListener("abort", () => this.#leave("aborted"), life);
+    if (this.#channel) return this.#ask("reconnect");
+    try {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data);
+    } catch {
+      // Firefox denies it where cookies are blocked.
+      this.#channel = alone;
+    }
+    const life = this.#life = new AbortController();
+    signal?.addEventListener("abort", () => this.#leave("aborted"), { signal: life.signal });
     for (const type of wake === false ? [] : ["online", "pageshow", "visibilitychange"]) {
       globalThis.addEventListener?.(type, () => {
-        if (this.readyState != OPEN && !globalThis.document?.hidden) this.#wake();
-      }, life);
+        const hides = type[0] == "v" && globalThis.document?.hidden;
+        if (this.readyState != OPEN && !hides) this.#ask("wake");
+      }, { signal: life.signal });
     }
-    this.#compete();
+    if (this.#channel == alone) this.#lead();
+    else this.#compete();
   }
 
   close(): void {
     this.#leave("closed");
   }
 
-  /** Has the connection made anew, whoever holds it. */
-  #wake(): void {
-    if (this.#source) this.#source.reconnect();
-    else this.#channel!.postMessage("reconnect");
+  /** Asks something of the leader, which may be this tab. */
+  #ask(asked: Asked): void {
+    if (this.#source) this.#hear(asked);
+    else this.#channel!.postMessage(asked);
   }
 
   /** Leaves the other tabs, which go on without this one. */
   #leave(reason: CloseReason): void {
-    if (!this.#channel) return;
+    if (!this.#channel) return this.end();
     this.#flush();
     this.#channel.close();
     this.#channel = undefined;
     this.#life!.abort();
-    this.#claim!.abort();
+    this.#claim?.abort();
     clearTimeout(this.#timer);
     this.#resign();
     if (this.readyState != CLOSED) this.#close(reason);
@@ -151,9 +176,16 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
           signal.onabort = () => release();
           this.#lead();
         }),
-    ).catch(() => {
-      // Another tab took the leadership from this one, unless this one gave it up.
+    ).catch((error) => {
+      // This tab gave the leadership up, or the wait for it.
       if (signal.aborted) return;
+      // The browser denies locks: to a sandboxed frame, or where cookies are blocked.
+      if (error.name != "AbortError") {
+        this.#channel!.close();
+        this.#channel = alone;
+        return this.#lead();
+      }
+      // Another tab took the leadership from this one.
       this.#resign();
       this.#compete();
     });
@@ -207,16 +239,17 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   #watch(asked?: boolean): void {
     clearTimeout(this.#timer);
     if (this.#source) return;
-    if (asked) this.#channel!.postMessage("state");
+    if (asked) this.#ask("state");
     this.#timer = setTimeout(() => {
       if (asked) this.#compete(true);
       else this.#watch(true);
-    }, (this.options.timeout || 45_000) / 3);
+    }, Math.min(this.options.timeout || Infinity, 45_000) / 3);
   }
 
   #hear(message: Message): void {
     if (message == "state") this.#source?.tell({});
     else if (message == "reconnect") this.#source?.reconnect();
+    else if (message == "wake") this.#source?.wake();
     else {
       this.#watch();
       for (const told of message) this.#take(told);
@@ -226,17 +259,25 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   /** Takes over the connection's state, raises the client's own events, and sees to the position. */
   #take(told: Told): void {
     if (!this.#channel) return;
+    const { onComment } = this.options;
     const { state, own, detail, comment } = told;
     const opened = state == OPEN && this.readyState != OPEN;
     if (state != CLOSED) this.readyState = state;
     this.reconnectAttempts = told.attempts;
     if (opened) this.emit("open");
-    if (comment != undefined) this.options.onComment?.(comment);
+    if (comment != undefined && onComment) this.call(onComment, comment);
     if (own == "close") {
-      this.#close(detail!.reason!);
-      if (detail!.reason == "server") this.#leave("server");
+      const reason = detail!.reason!;
+      if (reason != "server") return this.#close(reason);
+      // Of another attempt, it may be, after this tab was told that all had failed.
+      this.readyState = CONNECTING;
+      this.#leave(reason);
     } else if (own) this.emit(own, detail);
-    else this.#follow(told);
+    else {
+      // The leader gave up before this tab came.
+      if (state == CLOSED && this.readyState != CLOSED) this.#ask("wake");
+      this.#follow(told);
+    }
   }
 
   #follow(told: Told): void {

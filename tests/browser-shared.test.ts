@@ -37,7 +37,7 @@ describe("createSharedClient in Chromium", () => {
   /** Opens a tab whose client is open. */
   async function open(
     context: BrowserContext,
-    options: Pick<library.SharedClientOptions, "lastEventId" | "timeout"> = {},
+    options: Pick<library.SharedClientOptions, "lastEventId" | "reconnect" | "timeout"> = {},
   ): Promise<Page> {
     const page = await context.newPage();
     await page.addInitScript("globalThis.__name = (value) => value");
@@ -201,6 +201,24 @@ describe("createSharedClient in Chromium", () => {
     assertEquals(await ticks(first), range(1, 30));
     assertEquals(await ticks(late), range(11, 30));
     assertEquals(await ticks(current), range(21, 30));
+    await connections(1);
+    await context.close();
+    await connections(0);
+  });
+
+  test("a tab that comes after the others gave up connects, for them, too", { skip }, async () => {
+    const context = await browser.newContext();
+    const reconnect = { maxAttempts: 0 };
+    const first = await open(context, { reconnect });
+    site.sever();
+    await first.waitForFunction(() => self.lines.at(-1) == "close");
+    const second = await open(context, { reconnect });
+    await first.waitForFunction(() => self.lines.at(-1) == "open");
+    await burst(1, 10);
+    for (const page of [first, second]) {
+      await heard(page, 10);
+      assertEquals(await ticks(page), range(1, 10));
+    }
     await connections(1);
     await context.close();
     await connections(0);
