@@ -34,7 +34,7 @@ export interface ClientOptions {
   fetch?: (request: Request) => Response | Promise<Response>;
   /** The cursor to start from, sent as `Last-Event-ID` (WHATWG HTML 9.2.4): what `hub.cursor()` gave. Default: none. */
   lastEventId?: string;
-  /** Closes the client when it aborts. Default: none. */
+  /** Closes the client when it aborts; after that it does not connect. Default: none. */
   signal?: AbortSignal;
   /** With `false`, `connect()` and `reconnect()` do nothing. Default `true`. */
   enabled?: boolean;
@@ -132,8 +132,8 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   /** Whether `credentials` is `include`. */
   readonly withCredentials: boolean;
   /** 0 while connecting or waiting to, 1 while a connection stands, 2 while closed: before `connect()`, too. */
-  readonly readyState: number;
-  /** How many attempts in a row have failed; 0 again after a connection that lasted. */
+  readonly readyState: 0 | 1 | 2;
+  /** How many attempts in a row have failed; 0 again after a connection that stood for a second. */
   readonly reconnectAttempts: number;
   /** The last `id` of the stream: where the next connection resumes. */
   readonly lastEventId: string;
@@ -186,13 +186,13 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
     listener: ClientListener<StreamEvent<Events[Type], Type>> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  /** Listens to the stream's events without a type of their own. */
+  /** Listens to the stream's events without a type of their own (`message`), or of one that `Events` does not name. */
   addEventListener(
-    type: "message",
+    type: string,
     listener: ClientListener<StreamEvent> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  /** Listens to events of a type that `Events` does not name. */
+  /** Adds a listener, as any `EventTarget` does. */
   addEventListener(
     type: string,
     listener: EventListenerOrEventListenerObject | null,

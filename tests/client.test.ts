@@ -1451,6 +1451,24 @@ describe("reading", () => {
     });
   });
 
+  test("listeners get the stream's events, typed where `Events` names them", async () => {
+    const { fetch, all } = feeds();
+    const client = createClient<{ tick: number }>("/sse", { fetch });
+    const heard: string[] = [];
+    client.addEventListener("tick", (event) => heard.push(event.json().toFixed(1)));
+    const other: string = "tock";
+    client.addEventListener(other, (event) => heard.push(event.data));
+    // @ts-expect-error a tick is a number
+    client.addEventListener("tick", (event) => heard.push(String(event.json().length)));
+    const opened = next(client, "open");
+    client.connect();
+    await opened;
+    all[0]!.push("event: tick\ndata: 1\n\nevent: tock\ndata: 2\n\n");
+    await next(client, "tock");
+    client.close();
+    assertEquals(heard, ["1.0", "undefined", "2"]);
+  });
+
   test("dispatchEvent by the user reaches listeners", () => {
     const client = createClient("http://localhost/");
     client.addEventListener("mine", (event: Event) => event.stopImmediatePropagation(), {
