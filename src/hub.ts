@@ -286,6 +286,7 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    * time of its own, and resolves when all are gone; one whose reader takes nothing is cut off a second later. Sending
    * works until then. Again: the same promise.
    *
+   * @throws {StreamsideError} `invalid-argument`
    * @example
    * ```ts
    * process.on("SIGTERM", () => hub.close({ within: 10_000 }));
@@ -381,6 +382,7 @@ class LogHub implements OpenableHub {
   constructor(options: HubOptions) {
     const history = options.history ?? {};
     this.logger = options.logger ?? DEFAULT_LOGGER;
+    checkMethods("logger", this.logger, ["debug", "info", "warn", "error"]);
     this.maxEventBytes = bound("maxEventBytes", options.maxEventBytes, 1024 * 1024);
     this.#heartbeat = bound("heartbeat", options.heartbeat, 15_000);
     this.#retry = Math.round(bound("retry", options.retry, 2_000));
@@ -391,10 +393,16 @@ class LogHub implements OpenableHub {
       Infinity,
     );
     this.#onSessionLimit = options.onSessionLimit ?? "refuse";
+    if (!["refuse", "close-oldest"].includes(this.#onSessionLimit)) {
+      throw invalid(
+        `onSessionLimit must be "refuse" or "close-oldest", got ${quote(this.#onSessionLimit)}.`,
+      );
+    }
     this.#maxChannels = bound("maxChannelsPerConnection", options.maxChannelsPerConnection, 100);
     this.#stallTimeout = bound("stallTimeout", options.stallTimeout, 60_000);
     this.#maxAge = bound("maxAge", options.maxAge, Infinity);
     this.#log = options.log ?? memoryLog(history);
+    checkMethods("log", this.#log, ["follow", "append", "read"]);
     this.#delivery = new Delivery(
       {
         log: this.#log,
@@ -416,7 +424,10 @@ class LogHub implements OpenableHub {
       },
     );
     this.#unfollow = this.#log.follow({
-      opened: (epoch, head) => this.#delivery.open(epoch, head),
+      opened: (epoch, head) => {
+        checkEpoch(epoch);
+        this.#delivery.open(epoch, head);
+      },
       appended: (entries) => this.#delivery.append(entries),
       failed: (error) => this.logger.warn("streamside: the log cannot be followed", error),
     });
@@ -448,6 +459,9 @@ class LogHub implements OpenableHub {
 
   async broadcast(event: string, data: unknown, options?: BroadcastOptions): Promise<SendResult> {
     const except = typeof options?.except === "string" ? [options.except] : options?.except;
+    if (!Array.isArray(except ?? [])) {
+      throw invalid(`except must be a session or an array of them, got ${quote(except)}.`);
+    }
     for (const session of except ?? []) checkName("session in except", session);
     return await this.#append(EVERYONE, event, data, options, except);
   }
@@ -458,17 +472,17 @@ class LogHub implements OpenableHub {
 
   [OPEN](session: string, options: SubscribeOptions = {}): Connection {
     checkName("session", session);
-    const channels = new Set(options.channels);
-    for (const channel of channels) checkName("channel", channel);
+    const channels = channelsOf(options);
+    const lastEventId = lastEventIdOf(options);
+    const deadline = this.#deadline(options.expires);
     this.#admit(session, channels);
     const { epoch } = this.#delivery;
-    const lastEventId = options.lastEventId || undefined;
     const connection = this.#delivery.add({
       number: ++this.#number,
       session,
       channels,
       position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? NOWHERE,
-      ...this.#deadline(options.expires),
+      ...deadline,
     });
     this.#opened(connection, lastEventId);
     return connection;
@@ -522,6 +536,10 @@ class LogHub implements OpenableHub {
   }
 
   close({ within = 0 }: CloseOptions = {}): Promise<void> {
+    if (!Number.isFinite(within) || within < 0) {
+      const got = typeof within === "number" ? within : quote(within);
+      return Promise.reject(invalid(`within must be a number of ms, 0 or more, got ${got}.`));
+    }
     return this.#closing ??= this.#drain(within);
   }
 
@@ -610,10 +628,7 @@ class LogHub implements OpenableHub {
   #deadline(expires: Date | number | undefined): { deadline: number; deadlineReason: EndReason } {
     const expiry = expires === undefined ? Infinity : Number(expires);
     if (Number.isNaN(expiry)) {
-      throw new StreamsideError(
-        "invalid-argument",
-        "expires must be a valid Date, or ms since the epoch.",
-      );
+      throw invalid("expires must be a valid Date, or ms since the epoch.");
     }
     const age = Date.now() + this.#maxAge * (1 - Math.random() / 4);
     return expiry <= age
@@ -743,12 +758,47 @@ function checkName(what: string, value: unknown): asserts value is string {
   if (
     typeof value === "string" && value !== "" && value.length <= 1024 && !/[\0\r\n]/.test(value)
   ) return;
-  throw new StreamsideError(
-    "invalid-argument",
+  throw invalid(
     `The ${what} must be a string of 1 to 1024 characters without CR, LF and NUL, got ${
       quote(value)
     }.`,
   );
+}
+
+function checkMethods(what: string, value: object, names: readonly string[]): void {
+  for (const name of names) {
+    if (typeof (value as Record<string, unknown>)[name] === "function") continue;
+    throw invalid(`The ${what} needs the methods ${names.join(", ")}; it has no ${name}.`);
+  }
+}
+
+/** An epoch stands in ids, and comes back in a header. */
+function checkEpoch(epoch: unknown): void {
+  if (typeof epoch === "string" && /^[!-~]{1,256}$/.test(epoch)) return;
+  throw invalid(
+    `A log's epoch must be 1 to 256 visible ASCII characters, got ${quote(epoch)}.`,
+  );
+}
+
+function channelsOf({ channels }: SubscribeOptions): Set<string> {
+  // A string is iterable too: its letters would be taken for channels.
+  if (typeof channels === "string" || !(Symbol.iterator in Object(channels ?? []))) {
+    throw invalid(`channels must be a list of names, got ${quote(channels)}.`);
+  }
+  const names = new Set(channels);
+  for (const name of names) checkName("channel", name);
+  return names;
+}
+
+function lastEventIdOf({ lastEventId }: SubscribeOptions): string | undefined {
+  if (typeof (lastEventId ?? "") !== "string") {
+    throw invalid(`lastEventId must be a string, got ${quote(lastEventId)}.`);
+  }
+  return lastEventId || undefined;
+}
+
+function invalid(message: string): StreamsideError {
+  return new StreamsideError("invalid-argument", message);
 }
 
 function closed(): StreamsideError {

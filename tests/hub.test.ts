@@ -287,6 +287,38 @@ describe("what is refused", () => {
     await refused(calls, "invalid-argument");
   });
 
+  test("channels, `except` or an id of another type: invalid-argument, not something else", async () => {
+    const subscribe = (options: object) => (hub: Hub) =>
+      Promise.resolve().then(() => hub.subscribe("ada", options));
+    await refused([
+      ...["news", 7, true, {}].map((channels) => subscribe({ channels })),
+      ...[7, 0, true, {}, ["a"]].map((lastEventId) => subscribe({ lastEventId })),
+      ...[new Set(["ada"]), 7, 0, true, { ada: true }].map((except) => (hub: Hub) =>
+        hub.broadcast("e", 1, { except: except as unknown as string })
+      ),
+      ...[NaN, -1, Infinity, "10", null, {}].map((within) => (hub: Hub) =>
+        hub.close({ within: within as number })
+      ),
+    ], "invalid-argument");
+  });
+
+  test("a log, a logger or an `onSessionLimit` that is none: invalid-argument that says why", () => {
+    const { debug: _, ...mute } = quietLogger;
+    for (
+      const [options, what] of [
+        [{ log: {} }, "follow"],
+        [{ log: { follow() {}, append() {} } }, "read"],
+        [{ logger: mute }, "debug"],
+        [{ logger: true }, "debug"],
+        [{ onSessionLimit: "drop" }, '"drop"'],
+      ] as const
+    ) {
+      const error = assertThrows(() => createHub(options as object), StreamsideError);
+      assertEquals(error.code, "invalid-argument");
+      assertStringIncludes(error.message, what);
+    }
+  });
+
   test("an event over maxEventBytes, counted in bytes as it goes out: event-too-large", async () => {
     const options = { maxEventBytes: 200 };
     const tooLarge = [

@@ -104,6 +104,16 @@ describe("connections", () => {
       assertEquals(service.hub.stats().replaced, 20);
     }));
 
+  test("a subscription that is refused for its arguments takes nobody's place", () =>
+    withHub({ maxConnectionsPerSession: 1, onSessionLimit: "close-oldest" }, async (hub) => {
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      const never = new Date("never");
+      assertThrows(() => hub.subscribe("ada", { expires: never }), StreamsideError);
+      await hub.send("ada", "e", 1);
+      assertEquals(await reader.data(1), ["1"]);
+    }));
+
   test("maxChannelsPerConnection: refused, the session's others are served", () =>
     withService({ hub: { maxChannelsPerConnection: 1 } }, async (service) => {
       await refused(service, service.get("ada"), [400, "too-many-channels"], [
