@@ -80,7 +80,7 @@ export class Connection implements SinkOwner {
   endsAt: number = Infinity;
   /** It is no more. */
   ended = false;
-  /** Since when it takes nothing, in ms since the epoch, as far as the sweep saw; 0 while it takes. */
+  /** Since when it takes nothing, by `performance.now()`, as far as the sweep saw; 0 while it takes. */
   stalledSince = 0;
   /** What its sink said it had taken when the sweep last looked, in bytes. */
   taken = 0;

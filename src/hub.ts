@@ -376,6 +376,7 @@ class LogHub implements OpenableHub {
   #closing: Promise<void> | undefined;
   #closed = false;
   #sweepTimer: ReturnType<typeof setTimeout> | undefined;
+  // By performance.now(): a system clock that is set back must not hold heartbeats up.
   #sweepAt = Infinity;
   #beatAt = 0;
 
@@ -641,8 +642,10 @@ class LogHub implements OpenableHub {
     const channels = [...connection.group.audience.channels];
     const resumed = lastEventId !== undefined && connection.cursor !== NOWHERE;
     this.#counters.connects++;
-    if (this.#delivery.connections.size === 1) this.#beatAt = Date.now() + this.#heartbeat;
-    this.#sweepBy(Math.min(deadline, this.#beatAt, Date.now() + this.#stallTimeout / 4));
+    const now = performance.now();
+    if (this.#delivery.connections.size === 1) this.#beatAt = now + this.#heartbeat;
+    const ends = now + deadline - Date.now();
+    this.#sweepBy(Math.min(ends, this.#beatAt, now + this.#stallTimeout / 4), now);
     this.#tell("connect", { session, channels, resumed });
     if (resumed) {
       this.#counters.resumes++;
@@ -678,33 +681,35 @@ class LogHub implements OpenableHub {
   }
 
   /** One timer for all connections: heartbeats, ends and stalls. It runs only while there are connections. */
-  #sweepBy(time: number): void {
+  #sweepBy(time: number, now: number): void {
     if (time >= this.#sweepAt) return;
     clearTimeout(this.#sweepTimer);
     this.#sweepAt = time;
     // A longer delay than a timer takes would fire at once.
-    const delay = Math.min(Math.max(0, time - Date.now()), 2 ** 31 - 1);
+    const delay = Math.min(Math.max(0, time - now), 2 ** 31 - 1);
     this.#sweepTimer = setTimeout(() => this.#sweep(), delay);
   }
 
   #sweep(): void {
-    const now = Date.now();
+    const now = performance.now();
+    const date = Date.now();
     this.#sweepAt = Infinity;
-    this.#delivery.prune(now);
+    this.#delivery.prune(date);
     if (now >= this.#beatAt) {
       this.#beatAt = now + this.#heartbeat;
       this.#delivery.beat();
     }
     let next = Math.min(this.#beatAt, now + this.#stallTimeout / 4);
     for (const connection of this.#delivery.connections) {
-      if (now >= connection.deadline) this.#delivery.end(connection, connection.deadlineReason);
+      const left = connection.deadline - date;
+      if (left <= 0) this.#delivery.end(connection, connection.deadlineReason);
       else if (this.#isStalled(connection, now)) this.#delivery.end(connection, "stalled");
-      else next = Math.min(next, connection.deadline);
+      else next = Math.min(next, now + left);
     }
     for (const connection of this.#delivery.leaving.keys()) {
       if (this.#isStalled(connection, now)) this.#delivery.abandon(connection);
     }
-    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) this.#sweepBy(next);
+    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) this.#sweepBy(next, now);
   }
 
   #isStalled(connection: Connection, now: number): boolean {
@@ -722,11 +727,11 @@ class LogHub implements OpenableHub {
     this.logger.info(
       `streamside: closing, ${delivery.connections.size} connections end within ${within} ms`,
     );
-    const started = Date.now();
+    const started = performance.now();
     const total = delivery.connections.size;
     for (let gone = 0; delivery.connections.size + delivery.leaving.size > 0;) {
       await delivery.settled(delivery.head);
-      const elapsed = Date.now() - started;
+      const elapsed = performance.now() - started;
       if (elapsed >= within + LINGER) {
         for (const connection of delivery.leaving.keys()) delivery.abandon(connection);
       }

@@ -515,7 +515,60 @@ describe("how connections end", () => {
     }));
 });
 
+describe("the stream", () => {
+  test("is one like any other: iterated, piped, teed, and given up by each", async () => {
+    await withHub({}, async (hub) => {
+      const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+      const iterate = async (stream: ReadableStream<Uint8Array>) => {
+        for await (const bytes of stream) if (text(bytes).includes("data: 1\n")) return;
+      };
+      const pipe = async (stream: ReadableStream<Uint8Array>) => {
+        const enough = new AbortController();
+        await stream.pipeTo(
+          new WritableStream({
+            write: (bytes) => text(bytes).includes("data: 1\n") ? enough.abort() : undefined,
+          }),
+          { signal: enough.signal },
+        ).catch(() => {});
+      };
+      const tee = async (stream: ReadableStream<Uint8Array>) => {
+        const readers = stream.tee().map((branch) => new EventReader(branch));
+        for (const reader of readers) assertEquals(await reader.data(1), ["1"]);
+        await Promise.all(readers.map((reader) => reader.cancel()));
+      };
+      const waiting = async (stream: ReadableStream<Uint8Array>) => {
+        // Several reads wait at the same time.
+        const reader = stream.getReader();
+        const reads = [reader.read(), reader.read()];
+        assertStringIncludes(text((await reads[0]!).value!), "retry: ");
+        assertStringIncludes(text((await reads[1]!).value!), "data: 1\n");
+        await reader.cancel();
+      };
+      for (const use of [iterate, pipe, tee, waiting]) {
+        const used = use(hub.subscribe("ada"));
+        await hub.send("ada", "e", 1);
+        await used;
+        await untilIdle(hub);
+      }
+    });
+  });
+});
+
 describe("heartbeats", () => {
+  test("go on when the system's clock is set back", () =>
+    withHub({ heartbeat: 20 }, async (hub) => {
+      const { now } = Date;
+      try {
+        const reader = new EventReader(hub.subscribe("ada"));
+        await reader.block();
+        Date.now = () => now() - 3_600_000;
+        for (let i = 0; i < 3; i++) assertEquals((await reader.block()).comments, [""]);
+        await reader.cancel();
+      } finally {
+        Date.now = now;
+      }
+    }));
+
   test("an idle stream gets a comment, and the position it has come to", () =>
     withService({ hub: { heartbeat: 40 } }, async (service) => {
       const reader = await service.subscribe("ada");
