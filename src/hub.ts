@@ -260,7 +260,8 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   stats(): HubStats;
 
   /**
-   * Tells of what happens in this process. Returns how to stop. A listener that throws is logged and harms nothing.
+   * Tells of what happens in this process. Returns how to stop. A listener that throws, or whose promise rejects, is
+   * logged and harms nothing.
    *
    * @example
    * ```ts
@@ -667,11 +668,16 @@ class LogHub implements OpenableHub {
     if (type !== "send") this.#debug(type, detail as HubEvents["disconnect"]);
     for (const listener of this.#listeners.get(type) ?? []) {
       try {
-        (listener as (detail: HubEvents[Name]) => void)(detail);
+        const result = (listener as (detail: HubEvents[Name]) => unknown)(detail);
+        if (result instanceof Promise) result.catch((error) => this.#listenerFailed(type, error));
       } catch (error) {
-        this.logger.error(`streamside: a listener of "${type}" threw`, error);
+        this.#listenerFailed(type, error);
       }
     }
+  }
+
+  #listenerFailed(type: string, error: unknown): void {
+    this.logger.error(`streamside: a listener of "${type}" threw`, error);
   }
 
   #debug(type: string, { session, reason }: { session: string; reason?: EndReason }): void {

@@ -24,6 +24,7 @@ import {
   withHub,
   withService,
 } from "./server-helpers.ts";
+import { turn } from "./delivery-time.ts";
 
 /** Sends an event that ends what a test looks at: to everyone, after all that was sent before. */
 async function mark({ hub }: Service): Promise<void> {
@@ -595,6 +596,10 @@ describe("what the hub tells of", () => {
       hub.on("connect", () => {
         throw new Error("a bad listener");
       });
+      hub.on("connect", async () => {
+        await turn();
+        throw new Error("a bad promise");
+      });
       const stops = types.map((type) => hub.on(type, (detail) => told.push([type, detail])));
       const cursor = hub.cursor();
 
@@ -616,9 +621,11 @@ describe("what the hub tells of", () => {
         ["connect", { session: "grace", channels: ["news", "sport"], resumed: false }],
         ["reset", { session: "grace" }],
       ]);
-      assert(
-        service.log.some(([level, text]) => level === "error" && text.includes("a bad listener")),
-      );
+      for (const message of ["a bad listener", "a bad promise"]) {
+        const isLogged = () =>
+          service.log.some(([level, text]) => level === "error" && text.includes(message));
+        await until(isLogged, `${message} to be logged`);
+      }
 
       for (const stop of stops) stop();
       await hub.send("ada", "e", 2);
