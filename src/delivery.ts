@@ -228,11 +228,14 @@ export class Delivery implements ConnectionOwner {
   /** Ends a connection: its stream ends after `last`, or at once when the reader takes nothing. */
   end(connection: Connection, reason: EndReason, last?: Chunk): void {
     if (connection.ended) return;
+    const takesNothing = connection.greeted && !connection.ready;
+    // Those that were replaced would pile up, in no count of the session's: what is dropped its client asks for again.
+    const isCut = reason === "stalled" || (reason === "replaced" && takesNothing);
     // What the reader has not taken yet goes first; one that takes nothing must not hold on to its stream for ever.
-    const isLater = reason !== "stalled" && connection.greeted && !connection.ready;
+    const isLater = takesNothing && !isCut;
     if (isLater) this.leaving.set(connection, last);
     this.#remove(connection, reason);
-    if (reason === "stalled") connection.sink?.abort();
+    if (isCut) connection.sink?.abort();
     else if (!isLater) connection.sink?.end(last);
   }
 

@@ -54,7 +54,10 @@ export interface HubOptions {
   readonly history?: HistoryOptions;
   /** The largest event, in bytes as it goes out. Default: 1 048 576. */
   readonly maxEventBytes?: number;
-  /** How many connections this process takes. Default: no limit. */
+  /**
+   * How many connections this process takes, those included that were ended while their readers took nothing. Default:
+   * no limit.
+   */
   readonly maxConnections?: number;
   /** How many connections one session may have in this process. Default: no limit. */
   readonly maxConnectionsPerSession?: number;
@@ -596,7 +599,7 @@ class LogHub implements OpenableHub {
   }
 
   #admit(session: string, channels: ReadonlySet<string>): void {
-    const { connections, sessions, epoch } = this.#delivery;
+    const { connections, leaving, sessions, epoch } = this.#delivery;
     if (this.draining) throw closed();
     if (epoch === "") throw notOpen();
     if (channels.size > this.#maxChannels) {
@@ -618,11 +621,13 @@ class LogHub implements OpenableHub {
       const [oldest] = ofSession;
       this.#delivery.end(oldest!, "replaced");
     }
-    if (connections.size >= this.#maxConnections) {
+    // One that was ended takes its socket's place until its reader has taken what is left, or stalls.
+    const open = connections.size + leaving.size;
+    if (open >= this.#maxConnections) {
       this.#counters.refusedConnections++;
       throw new StreamsideError(
         "too-many-connections",
-        `This server has ${connections.size} connections; maxConnections is ${this.#maxConnections}.`,
+        `This server has ${open} connections; maxConnections is ${this.#maxConnections}.`,
       );
     }
   }

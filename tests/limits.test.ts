@@ -114,6 +114,43 @@ describe("connections", () => {
       assertEquals(await reader.data(1), ["1"]);
     }));
 
+  test("close-oldest: those whose readers take nothing do not pile up", () =>
+    withHub({
+      maxConnectionsPerSession: 1,
+      onSessionLimit: "close-oldest",
+      maxConnections: 1,
+    }, async (hub) => {
+      const readers: EventReader[] = [];
+      for (let i = 0; i < 5; i++) {
+        const reader = new EventReader(hub.subscribe("ada"));
+        await reader.block();
+        readers.push(reader);
+      }
+      for (const reader of readers.slice(0, 4)) assertEquals(await reader.rest(), []);
+      assertEquals(hub.stats().replaced, 4);
+    }));
+
+  test("maxConnections counts those that were ended while their readers took nothing", () =>
+    withHub({ maxConnections: 2 }, async (hub) => {
+      const readers = [
+        new EventReader(hub.subscribe("ada")),
+        new EventReader(hub.subscribe("ada")),
+      ];
+      for (const reader of readers) await reader.block();
+      await hub.disconnect("ada");
+      assertEquals(hub.stats().connections, 0);
+      assertEquals(
+        assertThrows(() => hub.subscribe("grace"), StreamsideError).code,
+        "too-many-connections",
+      );
+      assertEquals(await readers[0]!.rest(), []);
+      const grace = new EventReader(hub.subscribe("grace"));
+      await grace.block();
+      assertThrows(() => hub.subscribe("grace"), StreamsideError);
+      assertEquals(await readers[1]!.rest(), []);
+      await grace.cancel();
+    }));
+
   test("maxChannelsPerConnection: refused, the session's others are served", () =>
     withService({ hub: { maxChannelsPerConnection: 1 } }, async (service) => {
       await refused(service, service.get("ada"), [400, "too-many-channels"], [
