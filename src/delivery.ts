@@ -269,6 +269,7 @@ export class Delivery implements ConnectionOwner {
     connection.ended = true;
     if (connection.lagging) this.lagging--;
     this.connections.delete(connection);
+    if (this.connections.size === 0) this.#window.release();
     const ofSession = this.sessions.get(session)!;
     ofSession.delete(connection);
     if (ofSession.size === 0) this.sessions.delete(session);

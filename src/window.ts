@@ -58,6 +58,7 @@ export class Window {
   readonly #keyed = new Map<string, LogEntry>();
   /** What was read last for whole audiences: readers that catch up from the same place share the bytes. */
   readonly #reads = new Map<string, { to: number; read: Read }>();
+  #readBytes = 0;
   /** The audience without channels. */
   readonly #everyone = new Audience(new Set());
 
@@ -108,6 +109,7 @@ export class Window {
   /** Lets go of the bytes that were read last: nobody needs them while nothing is sent. */
   release(): void {
     this.#reads.clear();
+    this.#readBytes = 0;
   }
 
   /** The entries of a range, oldest first. */
@@ -123,26 +125,31 @@ export class Window {
   /** The events of a range for a whole audience: what is addressed to a session is not in it, nor is `except` heeded. */
   readForAudience(audience: Audience, range: Range): Read {
     const { from, to, limit, block } = range;
-    if (
-      audience.channels.size > 0 &&
-      !audience.addresses.some((to, i) => i > 0 && this.#has(to, range))
-    ) {
-      audience = this.#everyone;
-    }
+    const hasOwn = audience.addresses.some((to, i) => i > 0 && this.#has(to, range));
+    if (!hasOwn) audience = this.#everyone;
     const key = `${audience.number}:${from}:${limit}:${block}`;
     const last = this.#reads.get(key);
     // One that was full before its range ended is the same for every longer range.
     if (last && (last.to === to || last.read.position < Math.min(last.to, to))) return last.read;
     const read = this.#read(audience.addresses, undefined, range, false);
-    this.#reads.set(key, { to, read });
-    // Each read holds on to its bytes, so they are few.
-    if (this.#reads.size > MAX_READS) {
-      for (const oldest of this.#reads.keys()) {
-        this.#reads.delete(oldest);
-        break;
-      }
-    }
+    this.#keep(key, to, read);
     return read;
+  }
+
+  /** Each read holds on to its bytes, also to those that the history has forgotten: so they are few. */
+  #keep(key: string, to: number, read: Read): void {
+    this.#letGo(key);
+    for (const oldest of this.#reads.keys()) {
+      if (this.#reads.size < MAX_READS && this.#readBytes < MAX_READ_BYTES) break;
+      this.#letGo(oldest);
+    }
+    this.#reads.set(key, { to, read });
+    this.#readBytes += read.chunk?.bytes.length ?? 0;
+  }
+
+  #letGo(key: string): void {
+    this.#readBytes -= this.#reads.get(key)?.read.chunk?.bytes.length ?? 0;
+    this.#reads.delete(key);
   }
 
   /**
@@ -263,6 +270,8 @@ const EXCEPTIONS: Address = "!";
 /** Events with a key. Not an address that anything can be sent to. */
 const KEYED: Address = "?";
 const MAX_READS = 64;
+/** When the reads that are kept come to so many bytes, no more than the newest is added to them. */
+const MAX_READ_BYTES = 4 * 1024 * 1024;
 
 /** Keys count for each address on its own. NUL can be in neither an address nor a key. */
 function keyName(entry: LogEntry): string {
