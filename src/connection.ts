@@ -52,7 +52,7 @@ export const NOWHERE = -1;
  * cursor may be older; while it lags, it has everything up to its cursor.
  */
 export class Connection implements SinkOwner {
-  /** A number for log lines. */
+  /** Connections are numbered in the order in which they were opened. */
   readonly number: number;
   /** Whom it belongs to. */
   readonly session: string;

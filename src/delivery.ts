@@ -134,8 +134,7 @@ export class Delivery implements ConnectionOwner {
       if (connection.endsAt < Infinity) this.end(connection, "disconnect");
       else this.#reset(connection);
     }
-    // Nothing more comes of what was waited for.
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.stopWaiting();
   }
 
   /** Takes the next entries of the log. */
@@ -155,6 +154,11 @@ export class Delivery implements ConnectionOwner {
   settled(position: number): Promise<void> {
     if (this.#settled >= position) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ position, resolve }));
+  }
+
+  /** Nothing more comes of what {@link Delivery.settled} waits for. */
+  stopWaiting(): void {
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
   /** Forgets history that is too old. */
@@ -208,7 +212,7 @@ export class Delivery implements ConnectionOwner {
       connection.lagging = true;
       this.lagging++;
       // A server whose log lags behind another's may be shown a cursor it has not come to: the log itself knows.
-      if (at.position > head) this.#readLog(connection);
+      if (at.position > head) void this.#readLog(connection);
     }
     return connection;
   }
@@ -438,7 +442,7 @@ export class Delivery implements ConnectionOwner {
         continue;
       }
       if (connection.cursor >= connection.endsAt) break;
-      if (connection.cursor < this.#window.start) return this.#readLog(connection);
+      if (connection.cursor < this.#window.start) return void this.#readLog(connection);
       const to = Math.min(this.#flushed, connection.endsAt);
       if (connection.cursor < to) {
         const { session, group } = connection;
@@ -457,27 +461,29 @@ export class Delivery implements ConnectionOwner {
   }
 
   /** Catches up from the log itself, with what the window does not hold. */
-  #readLog(connection: Connection): void {
+  async #readLog(connection: Connection): Promise<void> {
     connection.reading = true;
     const epoch = this.#epoch;
     const { head } = this.#window;
-    this.#options.log.read(connection.cursor, LOG_PAGE).then((entries) => {
+    try {
+      const entries = await this.#options.log.read(connection.cursor, LOG_PAGE);
       connection.reading = false;
       if (connection.ended) return;
       // What a log that began anew held before is void; its cursor was set meanwhile.
       if (epoch === this.#epoch) {
         if (entries === null) connection.cursor = NOWHERE;
-        else if (connection.cursor < this.#window.start) {
+        // One whose stream nobody has begun to read asks again when it has room.
+        else if (connection.ready && connection.cursor < this.#window.start) {
           this.#deliverFromLog(connection, entries, head);
         }
       }
       this.#catchUp(connection);
-    }).catch((error: unknown) => {
+    } catch (error) {
       connection.reading = false;
       this.#observer.failed("reading the log", error);
       // Its client comes back with the same cursor: late, but nothing is lost.
       this.end(connection, "log");
-    });
+    }
   }
 
   /** `head`: that of the window when the log was asked. What came later is not in the answer, or only in part. */

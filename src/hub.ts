@@ -13,6 +13,7 @@ import {
   type Address,
   channelAddress,
   EVERYONE,
+  formatCursor,
   type LogRecord,
   parseCursor,
   sessionAddress,
@@ -506,13 +507,18 @@ class LogHub implements OpenableHub {
   async disconnect(session: string): Promise<void> {
     checkName("session", session);
     const { epoch } = this.#delivery;
+    const last = this.#number;
     const position = await this.#record({
       to: sessionAddress(session),
       event: DISCONNECT,
       data: "",
     });
-    // In a log that began anew meanwhile the position means nothing.
     if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
+    if (epoch === this.#delivery.epoch) return;
+    // A log that began anew meanwhile may have lost it before it told of it.
+    for (const connection of this.#delivery.sessions.get(session) ?? []) {
+      if (connection.number <= last) this.#delivery.end(connection, "disconnect");
+    }
   }
 
   stats(): HubStats {
@@ -561,10 +567,18 @@ class LogHub implements OpenableHub {
     const text = serializeData(data);
     this.#checkSize(event, text);
     const record: LogRecord = { to, event, data: text, key, except };
+    const { epoch: before } = this.#delivery;
     const position = await this.#record(record);
+    const { epoch } = this.#delivery;
+    if (epoch === "" || (before !== "" && before !== epoch)) {
+      throw new StreamsideError(
+        "log-unavailable",
+        "The log is not open, or began anew while it took the event: whether it holds it is not known.",
+      );
+    }
     this.#counters.events++;
     const result: SendResult = {
-      id: `${this.#delivery.epoch}-${position}`,
+      id: formatCursor(epoch, position),
       connections: this.#delivery.count(to, except),
     };
     if (this.#listeners.has("send")) this.#tell("send", { ...result, to, event });
@@ -760,6 +774,7 @@ class LogHub implements OpenableHub {
     }
     this.#closed = true;
     this.#unfollow();
+    delivery.stopWaiting();
     clearTimeout(this.#sweepTimer);
   }
 

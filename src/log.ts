@@ -13,7 +13,10 @@ import { History, type HistoryOptions } from "./history.ts";
 export interface LogFollower {
   /**
    * The log can be followed now: everything after `head` will be told. Called again with another epoch when the log
-   * began anew (its data is gone): no cursor of the old epoch means anything then.
+   * began anew (its data is gone): no cursor of the old epoch means anything then. An epoch is 1 to 256 visible ASCII
+   * characters, since it stands in the ids that clients send back in a header; no two lives of a log have the same.
+   *
+   * @throws {StreamsideError} `invalid-argument` for an epoch that is none
    */
   opened(epoch: string, head: number): void;
   /** These entries come next: none left out, none twice, positions growing. */
@@ -27,7 +30,9 @@ export interface LogFollower {
  *
  * What an implementation promises: one order for everyone; an append that resolved is held, within the log's bounds;
  * a follower gets each entry after `head` once, in order, and a read finds all that followers were told before it;
- * positions are whole numbers above 0 that only grow.
+ * positions are whole numbers above 0 that only grow, and gaps between them are allowed. What it answers is of the epoch
+ * that its followers were told last: when it begins anew they are told before anything is answered from its new life.
+ * Whether an append is answered before its entry is told or after, and how long either takes, is its own affair.
  * What the caller promises: records are valid (see {@link LogRecord}) and not changed afterwards.
  */
 export interface Log {

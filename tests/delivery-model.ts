@@ -5,7 +5,7 @@
  * @module
  */
 import type { HistoryOptions, Log, LogEntry, LogFollower, LogRecord } from "../mod.ts";
-import { memoryLog } from "../mod.ts";
+import { EntryWriter, memoryLog } from "../mod.ts";
 import { type Block, parseBlock } from "./server-helpers.ts";
 
 /** Whom something was sent to. A disconnect takes a place in the log too, and goes to nobody. */
@@ -37,21 +37,33 @@ export class Life {
   readonly number: number;
   readonly sent: Sent[] = [];
   readonly #bounds: Required<HistoryOptions>;
+  readonly #stride: number;
   #start = 0;
   #bytes = 0;
 
-  constructor(epoch: string, number: number, bounds: Required<HistoryOptions>) {
+  constructor(epoch: string, number: number, bounds: Required<HistoryOptions>, stride: number) {
     this.epoch = epoch;
     this.number = number;
     this.#bounds = bounds;
+    this.#stride = stride;
   }
 
   get head(): number {
-    return this.sent.length;
+    return this.sent.length * this.#stride;
+  }
+
+  /** What stands at a position. */
+  at(position: number): Sent | undefined {
+    return this.sent[position / this.#stride - 1];
+  }
+
+  /** What was sent after a position, up to and with another. */
+  between(after: number, upTo: number = Infinity): Sent[] {
+    return this.sent.slice(Math.floor(after / this.#stride), Math.floor(upTo / this.#stride));
   }
 
   add(sent: Omit<Sent, "position" | "bytes" | "time">): Sent {
-    const position = this.head + 1;
+    const position = this.head + this.#stride;
     const bytes = sent.to.kind === "disconnect" ? 0 : new TextEncoder().encode(
       `event: ${sent.event}\n${
         sent.data.split("\n").map((line) => `data: ${line}\n`).join("")
@@ -65,26 +77,29 @@ export class Life {
 
   /** The log does not have to hold what is up to here. */
   start(): number {
-    for (; this.#start < this.head; this.#start++) {
+    for (; this.#start < this.sent.length; this.#start++) {
       const oldest = this.sent[this.#start]!;
       const { events, bytes, age } = this.#bounds;
-      const isOver = this.head - this.#start > events || this.#bytes > bytes ||
+      const isOver = this.sent.length - this.#start > events || this.#bytes > bytes ||
         oldest.time < Date.now() - age;
       if (!isOver) break;
       this.#bytes -= oldest.bytes;
     }
-    return this.#start;
+    return this.#start * this.#stride;
   }
 }
 
 /** All that was sent, in the order of the log. */
 export class Ledger {
   readonly bounds: Required<HistoryOptions>;
+  /** How far one position is from the next. */
+  readonly stride: number;
   readonly #lives = new Map<string, Life>();
   #life!: Life;
 
-  constructor(bounds: Required<HistoryOptions>) {
+  constructor(bounds: Required<HistoryOptions>, stride = 1) {
     this.bounds = bounds;
+    this.stride = stride;
   }
 
   /** The life that the log lives now. */
@@ -95,7 +110,7 @@ export class Ledger {
   /** The log begins, or begins anew. */
   begin(epoch: string): void {
     if (this.#lives.has(epoch)) return;
-    this.#life = new Life(epoch, this.#lives.size, this.bounds);
+    this.#life = new Life(epoch, this.#lives.size, this.bounds, this.stride);
     this.#lives.set(epoch, this.#life);
   }
 
@@ -110,20 +125,122 @@ export class Ledger {
   }
 }
 
+/** How a log of one's own takes its time, in ms; 0: at once. */
+export interface Delays {
+  /** Until it can be followed. */
+  readonly opens: number;
+  /** Until an append and a read are answered. */
+  readonly answers: number;
+  /** Until followers are told, all that came meanwhile in one go. */
+  readonly tells: number;
+}
+
+/** A log as a user may write one: no better than the contract of `Log` asks. Its positions have gaps. */
+class OwnLog implements Log {
+  static #lives = 0;
+  readonly #epoch = `own${String(++OwnLog.#lives).padStart(9, "0")}`;
+  readonly #writer = new EntryWriter(this.#epoch);
+  readonly #delays: Delays;
+  readonly #bounds: Required<HistoryOptions>;
+  readonly #stride: number;
+  /** Each follower that it is open for, and what it was told last. */
+  readonly #followers = new Map<LogFollower, number>();
+  #entries: LogEntry[] = [];
+  #start = 0;
+  #head = 0;
+  #untold: LogEntry[] = [];
+
+  constructor(ledger: Ledger, delays: Delays) {
+    this.#bounds = ledger.bounds;
+    this.#stride = ledger.stride;
+    this.#delays = delays;
+  }
+
+  follow(follower: LogFollower): () => void {
+    let isFollowing = true;
+    this.#after(this.#delays.opens, () => {
+      if (!isFollowing) return;
+      this.#followers.set(follower, this.#head);
+      follower.opened(this.#epoch, this.#head);
+    });
+    return () => {
+      isFollowing = false;
+      this.#followers.delete(follower);
+    };
+  }
+
+  append(record: LogRecord): Promise<number> {
+    const position = this.#head += this.#stride;
+    const entry = this.#writer.write(position, record, Date.now());
+    this.#entries.push(entry);
+    this.#trim();
+    this.#untold.push(entry);
+    if (this.#untold.length === 1) this.#after(this.#delays.tells, () => this.#tell());
+    return this.#answer(position);
+  }
+
+  read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+    this.#trim();
+    if (after < this.#start || after > this.#head) return this.#answer(null);
+    return this.#answer(this.#entries.filter(({ position }) => position > after).slice(0, limit));
+  }
+
+  #tell(): void {
+    const entries = this.#untold.splice(0);
+    for (const [follower, told] of this.#followers) {
+      const news = entries.filter(({ position }) => position > told);
+      if (news.length === 0) continue;
+      this.#followers.set(follower, news[news.length - 1]!.position);
+      follower.appended(news);
+    }
+  }
+
+  #trim(): void {
+    const { events, bytes, age } = this.#bounds;
+    const size = ({ start, end }: LogEntry) => end - start;
+    let held = this.#entries.reduce((sum, entry) => sum + size(entry), 0);
+    const isOver = () =>
+      this.#entries.length > events || held > bytes || this.#entries[0]!.time < Date.now() - age;
+    while (this.#entries.length > 0 && isOver()) {
+      const oldest = this.#entries.shift()!;
+      held -= size(oldest);
+      this.#start = oldest.position;
+    }
+  }
+
+  #answer<T>(answer: T): Promise<T> {
+    return new Promise((resolve) => this.#after(this.#delays.answers, () => resolve(answer)));
+  }
+
+  #after(ms: number, callback: () => void): void {
+    if (ms === 0) callback();
+    else setTimeout(callback, ms);
+  }
+}
+
 /** A log that can begin anew, tell its followers late, answer late, and fail: what a network does to one. */
 export class ScriptedLog implements Log {
   readonly #ledger: Ledger;
+  readonly #delays: Delays | undefined;
   readonly #followers = new Map<LogFollower, ScriptedFollower>();
   #inner: Log;
   /** Reads fail at the moment. */
   failing = false;
+  /** Appends fail at the moment. */
+  refusing = false;
   /** Reads are answered when they are released. */
   slow = false;
   #reads: (() => void)[] = [];
 
-  constructor(ledger: Ledger) {
+  /** A `memoryLog`, or, with `delays`, a log of one's own. */
+  constructor(ledger: Ledger, delays?: Delays) {
     this.#ledger = ledger;
-    this.#inner = memoryLog(ledger.bounds);
+    this.#delays = delays;
+    this.#inner = this.#begin(delays);
+  }
+
+  #begin(delays: Delays | undefined): Log {
+    return delays ? new OwnLog(this.#ledger, delays) : memoryLog(this.#ledger.bounds);
   }
 
   /** The followers, in the order in which they came. */
@@ -141,8 +258,9 @@ export class ScriptedLog implements Log {
     };
   }
 
-  append(record: LogRecord): Promise<number> {
-    return this.#inner.append(record);
+  async append(record: LogRecord): Promise<number> {
+    if (this.refusing) throw new Error("the log takes nothing");
+    return await this.#inner.append(record);
   }
 
   async read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
@@ -159,7 +277,8 @@ export class ScriptedLog implements Log {
 
   /** Loses everything, and goes on in another epoch. */
   beginAnew(): void {
-    this.#inner = memoryLog(this.#ledger.bounds);
+    // What is answered afterwards is of the new life, so all have to know of it at once.
+    this.#inner = this.#begin(this.#delays && { ...this.#delays, opens: 0 });
     for (const follower of this.followers) follower.follow(this.#inner);
   }
 }
@@ -319,7 +438,7 @@ export class Account {
 
   #event({ id, event, data }: Block): void {
     const place = this.#ledger.place(id ?? "");
-    const sent = place?.life.sent[place.position - 1];
+    const sent = place?.life.at(place.position);
     if (!place || !sent) return this.#fault(`an event with the id ${id}`);
     if (sent.event !== event || sent.data !== data) {
       this.#fault(`${id} is ${quote({ event, data })}, not ${this.#describe(sent)}`);
@@ -356,7 +475,7 @@ export class Account {
   }
 
   #required({ life, position }: Place, upTo: number): Sent[] {
-    return life.sent.slice(position, upTo).filter((sent) =>
+    return life.between(position, upTo).filter((sent) =>
       this.#isAddressed(sent) &&
       (sent.position > this.#completeFrom || !this.#isSuperseded(life, sent))
     );
@@ -376,9 +495,9 @@ export class Account {
     }
   }
 
-  #isSuperseded({ sent: all }: Life, sent: Sent): boolean {
+  #isSuperseded(life: Life, sent: Sent): boolean {
     if (sent.key === undefined) return false;
-    return all.slice(sent.position).some((newer) =>
+    return life.between(sent.position).some((newer) =>
       newer.key === sent.key && addressOf(newer.to) === addressOf(sent.to) &&
       this.#isAddressed(newer)
     );

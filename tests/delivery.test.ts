@@ -8,11 +8,12 @@
  */
 import process from "node:process";
 import { describe, test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { createHub, type Hub } from "../mod.ts";
+import { createHub, type Hub, StreamsideError } from "../mod.ts";
 import {
   Account,
+  type Delays,
   Ledger,
   type Life,
   type Place,
@@ -43,7 +44,7 @@ type Step =
   | { do: "disconnect"; hub: number; session: number }
   | { do: "hold" | "release"; hub: number }
   | { do: "begin anew" | "answer" }
-  | { do: "slow" | "fail"; on: boolean };
+  | { do: "slow" | "fail" | "refuse"; on: boolean };
 
 type To = { kind: "session" | "channel"; which: number } | { kind: "all"; except: number[] };
 
@@ -52,6 +53,8 @@ type From = "last" | "now" | "seen" | "any" | "cursor" | "future" | "garbage" | 
 
 interface History {
   readonly hubs: number;
+  /** A log of one's own, and how far its positions are apart; without it, a `memoryLog`. */
+  readonly own: (Delays & { stride: number }) | undefined;
   readonly log: { events: number; bytes: number; age: number };
   readonly window: { events: number; bytes: number; age: number };
   readonly maxBufferedBytes: number;
@@ -148,6 +151,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("hold", "release", "release"), hub }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("begin anew", "answer", "answer") }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("slow", "fail"), on: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("refuse" as const), on: fc.boolean() }) },
 ) as fc.Arbitrary<Step>;
 
 const bounds = fc.record({
@@ -156,8 +160,16 @@ const bounds = fc.record({
   age: fc.constantFrom(600_000, 600_000, 20_000, 400),
 });
 
+const own = fc.record({
+  stride: fc.constantFrom(1, 7, 300),
+  opens: fc.constantFrom(0, 3),
+  answers: fc.constantFrom(0, 1, 5),
+  tells: fc.constantFrom(0, 1, 5),
+});
+
 const history: fc.Arbitrary<History> = fc.record({
   hubs: fc.constantFrom(1, 1, 2),
+  own: fc.option(own, { nil: undefined, freq: 1 }),
   log: bounds,
   window: fc.oneof(
     fc.constant({ events: 1_000, bytes: 1_000_000, age: 600_000 }),
@@ -297,13 +309,15 @@ class Reader {
   /** Streams end for a reason, and one that is disconnected has got what was sent before. */
   #ended(): void {
     this.isOpen = false;
-    const { isClosing, failures, time } = this.#world;
+    const { isClosing, failures, time, history, ledger } = this.#world;
     if (isClosing || failures > this.#failures) return;
     if (this.#wasResting && time.now - this.#restsSince >= STALL_TIMEOUT) return;
     const [first] = this.#disconnects();
     if (!first) throw new Error(`the stream of ${this.session} ended for no reason`);
-    // What the log has lost nobody can get any more.
-    const missing = this.account!.isHeld() ? this.account!.missing(first) : [];
+    // What the log has lost nobody can get any more. One of one's own may lose the disconnect too, before it has told of
+    // it: then it is carried out in the next life.
+    const isLost = !this.account!.isHeld() || (history.own && first.life !== ledger.life);
+    const missing = isLost ? [] : this.account!.missing(first);
     if (missing.length > 0) {
       throw new Error(`${this.session} was disconnected without ${missing}, sent before`);
     }
@@ -349,8 +363,8 @@ class World {
     this.time = time;
     this.history = history;
     this.limit = history.maxBufferedBytes;
-    this.ledger = new Ledger(history.log);
-    this.log = new ScriptedLog(this.ledger);
+    this.ledger = new Ledger(history.log, history.own?.stride);
+    this.log = new ScriptedLog(this.ledger, history.own);
     this.hubs = Array.from({ length: history.hubs }, () =>
       createHub({
         log: this.log,
@@ -369,6 +383,7 @@ class World {
 
   async run(): Promise<void> {
     const { history, time, readers } = this;
+    await time.advance(history.own?.opens ?? 0);
     readers.slice(6).forEach((reader) => reader.open(0, undefined, true));
     await turn();
     time.step = history.pace;
@@ -417,6 +432,9 @@ class World {
       case "fail":
         log.failing = step.on;
         return;
+      case "refuse":
+        log.refusing = step.on;
+        return;
     }
   }
 
@@ -428,18 +446,30 @@ class World {
     const target: Target = to.kind === "all"
       ? { kind: "all", except: new Set(to.except.map((which) => SESSIONS[which]!)) }
       : { kind: to.kind, name: (to.kind === "session" ? SESSIONS : CHANNELS)[to.which]! };
-    const { position } = this.ledger.life.add({ to: target, key, event, data });
-    const { epoch } = this.ledger.life;
+    const { life } = this.ledger;
+    const { refusing } = this.log;
+    const { position } = refusing ? { position: 0 } : life.add({ to: target, key, event, data });
     const sent = target.kind === "all"
       ? hub.broadcast(event, data, { key, except: [...target.except] })
       : target.kind === "session"
       ? hub.send(target.name, event, data, { key })
       : hub.publish(target.name, event, data, { key });
-    sent.then(({ id }) => assertEquals(id.split("-").at(-1), String(position), epoch))
-      .catch((error: unknown) => this.faults.push(error));
+    sent.then(
+      ({ id }) => assertEquals(id, `${life.epoch}-${position}`, `refusing: ${refusing}`),
+      (error: unknown) => {
+        // What a log was given and did not answer for before it began anew, nobody can know.
+        const isLost = refusing || life !== this.ledger.life;
+        assert(isLost && (error as StreamsideError).code === "log-unavailable", String(error));
+      },
+    ).catch((error: unknown) => this.faults.push(error));
   }
 
   #disconnect(hub: Hub, session: string): void {
+    if (this.log.refusing) {
+      assertRejects(() => hub.disconnect(session), StreamsideError)
+        .catch((error: unknown) => this.faults.push(error));
+      return;
+    }
     const to: Target = { kind: "disconnect", name: session };
     const { life } = this.ledger;
     const { position } = life.add({ to, key: undefined, event: "", data: "" });
@@ -478,6 +508,7 @@ class World {
     const { log, readers, history, time, hubs } = this;
     log.slow = false;
     log.failing = false;
+    log.refusing = false;
     log.release();
     log.followers.forEach((follower) => follower.release());
     for (const reader of readers) {

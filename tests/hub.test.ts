@@ -12,6 +12,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { createHub, type Hub, type HubEvents, type LogFollower, StreamsideError } from "../mod.ts";
+import { turn } from "./delivery-time.ts";
 import {
   type Block,
   EventReader,
@@ -24,7 +25,6 @@ import {
   withHub,
   withService,
 } from "./server-helpers.ts";
-import { turn } from "./delivery-time.ts";
 
 /** Sends an event that ends what a test looks at: to everyone, after all that was sent before. */
 async function mark({ hub }: Service): Promise<void> {

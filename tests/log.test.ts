@@ -7,6 +7,7 @@ import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   createHandler,
+  createHub,
   EntryWriter,
   type Hub,
   type Log,
@@ -17,17 +18,24 @@ import {
   memoryLog,
   StreamsideError,
 } from "../mod.ts";
+import { turn } from "./delivery-time.ts";
 import {
   authenticate,
   EventReader,
+  quietLogger,
   recordingLogger,
+  until,
   untilIdle,
   withHub,
+  within,
   withService,
 } from "./server-helpers.ts";
 
 const text = (entry: LogEntry): string =>
   new TextDecoder().decode(entry.page.subarray(entry.start, entry.end));
+/** A string as it arrives: a lone surrogate is none of Unicode's. */
+const wellFormed = (data: string): string =>
+  new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(data));
 const record = (data: string): LogRecord => ({ to: "*", event: "e", data });
 
 describe("memoryLog", () => {
@@ -91,6 +99,52 @@ describe("memoryLog", () => {
       for (const value of [0, -1, NaN, "1"]) {
         const error = assertThrows(() => memoryLog({ [bound]: value }), StreamsideError);
         assertEquals(error.code, "invalid-argument");
+      }
+    }
+  });
+});
+
+describe("EntryWriter", () => {
+  test("keeps every event whole, wherever in a page it falls, whatever characters it is of", async () => {
+    const log = memoryLog({ bytes: 2 ** 30 });
+    const characters = ["a", "é", "世", "👩‍🚀", "\ud800", "\udc00"];
+    const sent: string[] = [];
+    let seed = 1;
+    const random = (below: number) => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed % below;
+    };
+    for (let i = 0; i < 400; i++) {
+      const character = characters[random(characters.length)]!;
+      const length = random(4) === 0 ? random(40_000) : random(60);
+      sent.push(character.repeat(length) + characters[random(characters.length)]);
+      await log.append(record(sent[i]!));
+    }
+    // Looked at in the end: none was written over by those that came later.
+    const entries = (await log.read(0, sent.length))!;
+    for (const [i, data] of sent.entries()) {
+      const [, rest] = text(entries[i]!).split(`event: e\ndata: ${wellFormed(data)}\nid: `);
+      assert(/^[^\n]+-\d+\n\n$/.test(rest!), `event ${i}, of ${data.length} characters`);
+    }
+  });
+
+  test("fills a page to its last byte, and begins another with what is a byte longer", () => {
+    const size = ({ start, end }: LogEntry) => end - start;
+    for (const over of [-1, 0, 1]) {
+      for (const last of ["x", "é", "世", "\ud800", "👩"]) {
+        const writer = new EntryWriter("e");
+        const first = writer.write(1, record("x"), 0);
+        const empty = size(writer.write(2, record(""), 0));
+        const left = first.page.length - size(first) - empty;
+        const tail = new TextEncoder().encode(last).length;
+        const data = "x".repeat(left + over - empty - tail) + last;
+        const filling = writer.write(3, record(data), 0);
+        assertEquals(size(filling), left + over, `${last} ${over}`);
+        assertEquals(filling.page === first.page, over <= 0, `${last} ${over}`);
+        const next = writer.write(4, record("next"), 0);
+        assertEquals(text(first), "event: e\ndata: x\nid: e-1\n\n");
+        assert(text(filling).endsWith(`x${wellFormed(last)}\nid: e-3\n\n`), `${last} ${over}`);
+        assertEquals(text(next), "event: e\ndata: next\nid: e-4\n\n");
       }
     }
   });
@@ -316,6 +370,177 @@ describe("a log that fails", () => {
       // Positions may have gaps.
       follower.appended([42, 50].map((at) => writer.write(at, record(`${at}`), Date.now())));
       assertEquals((await reader.events(2)).map(({ id }) => id), ["mine-42", "mine-50"]);
+    });
+  });
+});
+
+/** A log whose every answer is given by hand. */
+class ManualLog implements Log {
+  follower!: LogFollower;
+  isFollowed = false;
+  readonly appends: { record: LogRecord; answer: (position: number) => void }[] = [];
+  readonly reads: { after: number; answer: (entries: LogEntry[] | null) => void }[] = [];
+  #writer = new EntryWriter("");
+
+  open(epoch: string, head: number): void {
+    this.#writer = new EntryWriter(epoch);
+    this.follower.opened(epoch, head);
+  }
+
+  /** Entries at these positions, their data being the position. */
+  entries(...positions: number[]): LogEntry[] {
+    return positions.map((at) => this.#writer.write(at, record(`${at}`), Date.now()));
+  }
+
+  /** Tells of what was appended, at these positions. */
+  tell(...positions: number[]): void {
+    const entries = positions.map((at, i) =>
+      this.#writer.write(at, this.appends[i]!.record, Date.now())
+    );
+    this.appends.splice(0, positions.length);
+    this.follower.appended(entries);
+  }
+
+  follow(follower: LogFollower): () => void {
+    this.follower = follower;
+    this.isFollowed = true;
+    return () => this.isFollowed = false;
+  }
+
+  append(record: LogRecord): Promise<number> {
+    return new Promise((answer) => this.appends.push({ record, answer }));
+  }
+
+  read(after: number): Promise<LogEntry[] | null> {
+    return new Promise((answer) => this.reads.push({ after, answer }));
+  }
+}
+
+describe("a log that takes its time", () => {
+  const data = (blocks: { data?: string }[]) => blocks.map(({ data }) => data);
+
+  test("opens later: until then subscribe and cursor are refused, and then all is well", async () => {
+    const log = new ManualLog();
+    await withHub({ log }, async (hub) => {
+      assertEquals(
+        assertThrows(() => hub.subscribe("ada"), StreamsideError).code,
+        "log-unavailable",
+      );
+      const early = hub.broadcast("e", "early");
+      log.open("late", 7);
+      assertEquals(hub.cursor(), "late-7");
+      const reader = new EventReader(hub.subscribe("ada"));
+      assertEquals((await reader.block()).id, "late-7");
+      log.appends[0]!.answer(12);
+      assertEquals((await early).id, "late-12");
+      log.tell(12);
+      assertEquals(await reader.event(), { event: "e", data: "early", id: "late-12" });
+      await reader.cancel();
+    });
+  });
+
+  test("an append that is answered before the log is open, or when it began anew, may be lost", async () => {
+    const log = new ManualLog();
+    await withHub({ log }, async (hub) => {
+      const refused = async (meanwhile: () => void) => {
+        const sent = hub.broadcast("e", 1);
+        meanwhile();
+        log.appends.shift()!.answer(1);
+        assertEquals((await assertRejects(() => sent, StreamsideError)).code, "log-unavailable");
+      };
+      await refused(() => {});
+      log.open("a", 0);
+      await refused(() => log.open("b", 0));
+      assertEquals(hub.stats().events, 0);
+    });
+  });
+
+  test("a read that is answered before anybody reads the stream waits until somebody does", async () => {
+    const log = new ManualLog();
+    await withHub({ log, history: { events: 1 } }, async (hub) => {
+      log.open("e", 5);
+      // A cursor of another server, which has come further than this one.
+      const stream = hub.subscribe("ada", { lastEventId: "e-8" });
+      assertEquals(log.reads.map(({ after }) => after), [8]);
+      log.follower.appended(log.entries(6, 7, 8, 9, 10));
+      await until(() => hub.stats().historyEvents === 1, "the window to forget");
+      log.reads.shift()!.answer(log.entries(9, 10));
+      await turn();
+      const reader = new EventReader(stream);
+      assertEquals(await reader.block(), { retry: "2000", id: "e-8" });
+      const events = reader.events(2);
+      await until(() => log.reads.length === 1, "another read");
+      log.reads.shift()!.answer(log.entries(9, 10));
+      assertEquals(data(await events), ["9", "10"]);
+      await reader.cancel();
+    });
+  });
+
+  test("a read that throws ends the stream that asked, and no other", async () => {
+    const log = new ManualLog();
+    await withHub({ log, history: { events: 1 } }, async (hub) => {
+      log.open("e", 5);
+      const healthy = new EventReader(hub.subscribe("ada"));
+      await healthy.block();
+      log.follower.appended(log.entries(6, 7));
+      assertEquals(data(await healthy.events(2)), ["6", "7"]);
+      log.read = () => {
+        throw new Error("not even a promise");
+      };
+      const reasons: string[] = [];
+      hub.on("disconnect", ({ reason }) => reasons.push(reason));
+      const broken = new EventReader(hub.subscribe("ada", { lastEventId: "e-5" }));
+      assertEquals((await broken.rest()).filter(({ data }) => data !== undefined), []);
+      assertEquals(reasons, ["log"]);
+      log.follower.appended(log.entries(8));
+      assertEquals(data(await healthy.events(1)), ["8"]);
+      await healthy.cancel();
+    });
+  });
+
+  test("begins anew before it told of a disconnect: this hub's streams end all the same", async () => {
+    for (const isAnswered of [true, false]) {
+      const log = new ManualLog();
+      await withHub({ log }, async (hub) => {
+        log.open("a", 0);
+        const reader = new EventReader(hub.subscribe("ada"));
+        await reader.block();
+        const disconnecting = hub.disconnect("ada");
+        const answer = async () => {
+          log.appends.shift()!.answer(1);
+          await turn();
+        };
+        if (isAnswered) await answer();
+        log.open("b", 0);
+        const late = new EventReader(hub.subscribe("ada"));
+        if (!isAnswered) await answer();
+        await within(disconnecting, "the disconnect");
+        assertEquals(hub.stats().connections, 1);
+        await reader.rest();
+        await late.cancel();
+      });
+    }
+  });
+
+  test("a disconnect that is never told of ends with the hub", async () => {
+    const log = new ManualLog();
+    const hub = createHub({ log, logger: quietLogger });
+    log.open("a", 0);
+    const disconnecting = hub.disconnect("ada");
+    log.appends.shift()!.answer(1);
+    await turn();
+    await hub.close();
+    await within(disconnecting, "the disconnect");
+    assertEquals(log.isFollowed, false);
+  });
+
+  test("an epoch that cannot stand in an id is refused", () => {
+    const log = new ManualLog();
+    return withHub({ log }, () => {
+      for (const epoch of ["", "a b", "a\nb", "é", "x".repeat(257), undefined, 7]) {
+        const error = assertThrows(() => log.open(epoch as string, 0), StreamsideError);
+        assertEquals(error.code, "invalid-argument", String(epoch));
+      }
     });
   });
 });
