@@ -129,6 +129,16 @@ for (const [name, serve] of Object.entries(servers)) {
 }
 
 describe("what a resume gives", () => {
+  test("nothing twice, and no reset, from the id that a stream begins with, however late it is read", () =>
+    withHub({ history: { events: 2 } }, async (hub) => {
+      const stream = new EventReader(hub.subscribe("ada"));
+      for (let i = 0; i < 5; i++) await hub.send("grace", "n", i);
+      await until(() => hub.stats().historyEvents === 2, "the rest to be forgotten");
+      const { id } = await stream.block();
+      assertEquals(id, hub.cursor());
+      await stream.cancel();
+    }));
+
   test("everything, from the cursor of a hub that had sent nothing yet", () =>
     withHub({}, async (hub) => {
       const lastEventId = hub.cursor();

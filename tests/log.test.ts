@@ -534,6 +534,22 @@ describe("a log that takes its time", () => {
     assertEquals(log.isFollowed, false);
   });
 
+  test("that says again that it is open, in the same life, changes nothing", async () => {
+    const log = new ManualLog();
+    await withHub({ log }, async (hub) => {
+      log.open("a", 5);
+      const reader = new EventReader(hub.subscribe("ada", { lastEventId: "a-5" }));
+      await reader.block();
+      const events = reader.events(2);
+      log.follower.appended(log.entries(6));
+      log.open("a", 6);
+      log.follower.appended(log.entries(7));
+      assertEquals(data(await events), ["6", "7"]);
+      assertEquals(hub.stats().resets, 0);
+      await reader.cancel();
+    });
+  });
+
   test("an epoch that cannot stand in an id is refused", () => {
     const log = new ManualLog();
     return withHub({ log }, () => {

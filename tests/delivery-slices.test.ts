@@ -1,0 +1,196 @@
+/**
+ * A fan-out over so many connections that it lets others work in between: what happens meanwhile changes nothing about
+ * what each connection gets.
+ *
+ * @module
+ */
+import { describe, test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { createHub, type Hub, type HubOptions } from "../mod.ts";
+import { Ledger, ScriptedLog } from "./delivery-model.ts";
+import { type VirtualTime, withVirtualTime } from "./delivery-time.ts";
+import { parseBlock, quietLogger } from "./server-helpers.ts";
+
+/** Of so many connections, a fan-out serves 32 before it lets others work. */
+const CROWD = 80;
+
+/** A reader that always reads, and what it got: the data of events, and how it ended. */
+class Reader {
+  readonly got: string[] = [];
+  readonly ids: (string | undefined)[] = [];
+  readonly #stream: ReadableStreamDefaultReader<Uint8Array>;
+
+  constructor(stream: ReadableStream<Uint8Array>, reads = true) {
+    this.#stream = stream.getReader();
+    if (reads) void this.read();
+  }
+
+  async read(): Promise<void> {
+    const decoder = new TextDecoder();
+    for (;;) {
+      const { done, value } = await this.#stream.read();
+      if (done) return void this.got.push("end");
+      for (const text of decoder.decode(value).split("\n\n").slice(0, -1)) {
+        const { event, data, id, comments } = parseBlock(text);
+        if (event === "streamside:reset") this.got.push("reset");
+        else if (event !== undefined) this.got.push(data!);
+        else if (comments) this.got.push("beat");
+        this.ids.push(id);
+      }
+    }
+  }
+
+  async cancel(): Promise<void> {
+    await this.#stream.cancel();
+  }
+}
+
+/** A hub in a time in which every look at the clock costs more than a turn may take. */
+class Scene {
+  readonly hub: Hub;
+  readonly log = new ScriptedLog(new Ledger({ events: 100, bytes: 1_000_000, age: 600_000 }));
+  readonly crowd: Reader[];
+  readonly #time: VirtualTime;
+
+  constructor(time: VirtualTime, options: HubOptions) {
+    this.#time = time;
+    this.hub = createHub({ log: this.log, logger: quietLogger, ...options });
+    this.crowd = Array.from({ length: CROWD }, () => this.open());
+  }
+
+  static run(run: (scene: Scene) => Promise<void>, options: HubOptions = {}): Promise<void> {
+    return withVirtualTime(async (time) => {
+      const scene = new Scene(time, options);
+      await scene.settle();
+      time.step = 9;
+      await run(scene);
+      time.step = 0;
+      for (const reader of scene.crowd) await reader.cancel();
+      await scene.hub.close();
+      await scene.settle();
+      const { connections, sessions, lagging } = scene.hub.stats();
+      assertEquals([connections, sessions, lagging], [0, 0, 0]);
+      assertEquals(time.timers, 0);
+    });
+  }
+
+  open(session = "crowd"): Reader {
+    return new Reader(this.hub.subscribe(session));
+  }
+
+  /** Lets the fan-out begin, and stop after its first slice. */
+  async begin(): Promise<void> {
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+    const served = this.crowd.filter(({ got }) => got.length > 0).length;
+    assert(served > 0 && served < CROWD, `a fan-out is under way: ${served} were served`);
+  }
+
+  async settle(): Promise<void> {
+    for (let i = 0; i < 30; i++) await this.#time.advance(1);
+  }
+
+  /** A heartbeat comes due before the fan-out goes on. */
+  async beat(): Promise<void> {
+    this.#time.step = 0;
+    await this.#time.advance(15_000);
+    await this.settle();
+  }
+
+  assertAll(...got: string[]): void {
+    for (const reader of this.crowd) assertEquals(reader.got, got);
+  }
+}
+
+describe("while a fan-out lets others work", () => {
+  test("a stream that is read for the first time goes on from before the fan-out", () =>
+    Scene.run(async (scene) => {
+      const { hub } = scene;
+      const late = new Reader(hub.subscribe("crowd"), false);
+      const cursor = hub.cursor();
+      const { id } = await hub.broadcast("e", 1);
+      await scene.begin();
+      void late.read();
+      await scene.settle();
+      assertEquals([late.got, late.ids], [["1"], [cursor, id]]);
+      scene.assertAll("1");
+      await late.cancel();
+    }));
+
+  test("one that connects gets what comes from then on", () =>
+    Scene.run(async (scene) => {
+      const { hub } = scene;
+      const { id } = await hub.broadcast("e", 1);
+      await scene.begin();
+      const late = scene.open();
+      const next = await hub.broadcast("e", 2);
+      await scene.settle();
+      assertEquals([late.got, late.ids], [["2"], [id, next.id]]);
+      scene.assertAll("1", "2");
+      await late.cancel();
+    }));
+
+  test("what is sent comes after it, also when the history holds less than that", () =>
+    Scene.run(async (scene) => {
+      await scene.hub.broadcast("e", 1);
+      await scene.begin();
+      for (let i = 2; i < 6; i++) await scene.hub.broadcast("e", i);
+      await scene.settle();
+      scene.assertAll("1", "2", "3", "4", "5");
+      assertEquals(scene.hub.stats().historyEvents, 1);
+    }, { history: { events: 1 } }));
+
+  for (const to of ["everyone", "one session"]) {
+    test(`a log that begins anew resets everyone, once and for all (to ${to})`, () =>
+      Scene.run(async (scene) => {
+        const { hub, log } = scene;
+        await (to === "everyone" ? hub.broadcast("e", 1) : hub.send("crowd", "e", 1));
+        await scene.begin();
+        log.beginAnew();
+        await hub.broadcast("e", 2);
+        await scene.settle();
+        for (const { got } of scene.crowd) assertEquals(got.slice(-2), ["reset", "2"]);
+        const served = scene.crowd.filter(({ got }) => got.length === 3).length;
+        assert(served > 0 && served < CROWD, "some had got the first one, some never did");
+      }));
+  }
+
+  test("a disconnect ends everyone with what was sent before it, and nothing after", () =>
+    Scene.run(async (scene) => {
+      const { hub } = scene;
+      await hub.broadcast("e", 1);
+      await scene.begin();
+      await hub.broadcast("e", 2);
+      const disconnected = hub.disconnect("crowd");
+      await hub.broadcast("e", 3);
+      const again = scene.open();
+      await hub.broadcast("e", 4);
+      await scene.settle();
+      await disconnected;
+      scene.assertAll("1", "2", "end");
+      assertEquals(again.got, ["4"]);
+      await again.cancel();
+    }));
+
+  test("a hub that closes ends everyone with what was sent before", () =>
+    Scene.run(async (scene) => {
+      const { hub } = scene;
+      await hub.broadcast("e", 1);
+      await scene.begin();
+      await hub.broadcast("e", 2);
+      const closed = hub.close();
+      await scene.settle();
+      await closed;
+      scene.assertAll("1", "2", "end");
+    }));
+
+  test("those that leave are forgotten, and a heartbeat that is due comes after it", () =>
+    Scene.run(async (scene) => {
+      const { hub } = scene;
+      await hub.broadcast("e", 1);
+      await scene.begin();
+      for (const reader of scene.crowd.splice(20, 40)) await reader.cancel();
+      await scene.beat();
+      scene.assertAll("1", "beat");
+      assertEquals(hub.stats().connections, CROWD - 40);
+    }));
+});
