@@ -73,7 +73,9 @@ const encoder = new TextEncoder();
 export class EntryWriter {
   readonly #epoch: string;
   #page = new Uint8Array(0);
-  #used = 0;
+  /** Where in the page the last text begins, and where it ends. */
+  #start = 0;
+  #end = 0;
 
   /** A writer whose entries carry ids of this epoch. */
   constructor(epoch: string) {
@@ -83,16 +85,18 @@ export class EntryWriter {
   /** The entry of a record at a position, its bytes written once. `time`: ms since the epoch. */
   write(position: number, record: LogRecord, time: number): LogEntry {
     const instruction = record.event.startsWith(RESERVED_PREFIX) ? record.event : undefined;
-    const start = instruction === undefined
-      ? this.#encode(formatEvent(record.event, record.data, formatCursor(this.#epoch, position)))
-      : this.#used;
+    const text = instruction === undefined
+      ? formatEvent(record.event, record.data, formatCursor(this.#epoch, position))
+      : "";
+    // One that is too large gets a page of its own size, and those after it go on in the present one.
+    const own = this.#put(text) ? undefined : encoder.encode(text);
     return {
       position,
       to: record.to,
       time,
-      page: this.#page,
-      start,
-      end: this.#used,
+      page: own ?? this.#page,
+      start: own ? 0 : this.#start,
+      end: own ? own.length : this.#end,
       key: record.key,
       except: record.except?.length ? new Set(record.except) : undefined,
       instruction,
@@ -100,29 +104,25 @@ export class EntryWriter {
     };
   }
 
-  /** Puts a text into the current page, or a new one, and returns where it begins. */
-  #encode(text: string): number {
+  /** Puts a text into the present page, or a new one; false for one that may be too large for any. */
+  #put(text: string): boolean {
     // UTF-16 units take at most three bytes each: with that much room nothing has to be counted beforehand.
     const most = text.length * 3;
-    if (this.#page.length - this.#used < most) {
-      const fits = this.#tryEncode(text);
-      if (fits !== undefined) return fits;
-      this.#page = most > PAGE_BYTES ? encoder.encode(text) : new Uint8Array(PAGE_BYTES);
-      this.#used = 0;
-      if (most > PAGE_BYTES) {
-        this.#used = this.#page.length;
-        return 0;
-      }
+    if (this.#page.length - this.#end < most) {
+      if (this.#tryEncode(text)) return true;
+      if (most > PAGE_BYTES) return false;
+      this.#page = new Uint8Array(PAGE_BYTES);
+      this.#end = 0;
     }
-    return this.#tryEncode(text)!;
+    return this.#tryEncode(text);
   }
 
-  #tryEncode(text: string): number | undefined {
-    const { read, written } = encoder.encodeInto(text, this.#page.subarray(this.#used));
-    if (read < text.length) return undefined;
-    const start = this.#used;
-    this.#used += written;
-    return start;
+  #tryEncode(text: string): boolean {
+    const { read, written } = encoder.encodeInto(text, this.#page.subarray(this.#end));
+    if (read < text.length) return false;
+    this.#start = this.#end;
+    this.#end += written;
+    return true;
   }
 }
 

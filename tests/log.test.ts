@@ -148,6 +148,20 @@ describe("EntryWriter", () => {
       }
     }
   });
+
+  test("small events share pages, also with large ones in between, which take what they need", () => {
+    const writer = new EntryWriter("e");
+    const large = "x".repeat(100_000);
+    const pages = new Set<Uint8Array>();
+    let bytes = 0;
+    for (let i = 1; i <= 200; i++) {
+      const { page, start, end } = writer.write(i, record(i % 2 === 0 ? large : "small"), 0);
+      pages.add(page);
+      bytes += end - start;
+    }
+    const held = [...pages].reduce((sum, page) => sum + page.length, 0);
+    assert(held - bytes < 65_536, `${pages.size} pages of ${held} bytes for ${bytes}`);
+  });
 });
 
 describe("hubs on one log are one service", () => {
