@@ -53,7 +53,7 @@ export interface HubOptions {
   readonly retry?: number;
   /** How much of the log this process holds: `{ events, bytes, age }`. See {@link HistoryOptions} for the defaults. */
   readonly history?: HistoryOptions;
-  /** The largest event, in bytes as it goes out. Default: 1 048 576. */
+  /** The largest event, in bytes as it goes out but for its id. Default: 1 048 576. */
   readonly maxEventBytes?: number;
   /**
    * How many connections this process takes, those included that were ended while their readers took nothing. Default:

@@ -183,14 +183,16 @@ describe("while a fan-out lets others work", () => {
       scene.assertAll("1", "2", "end");
     }));
 
-  test("those that leave are forgotten, and a heartbeat that is due comes after it", () =>
-    Scene.run(async (scene) => {
-      const { hub } = scene;
-      await hub.broadcast("e", 1);
-      await scene.begin();
-      for (const reader of scene.crowd.splice(20, 40)) await reader.cancel();
-      await scene.beat();
-      scene.assertAll("1", "beat");
-      assertEquals(hub.stats().connections, CROWD - 40);
-    }));
+  for (const to of ["everyone", "one session"]) {
+    test(`those that leave are forgotten, and a heartbeat that is due comes after it (to ${to})`, () =>
+      Scene.run(async (scene) => {
+        const { hub } = scene;
+        await (to === "everyone" ? hub.broadcast("e", 1) : hub.send("crowd", "e", 1));
+        await scene.begin();
+        for (const reader of scene.crowd.splice(20, 40)) await reader.cancel();
+        await scene.beat();
+        scene.assertAll("1", "beat");
+        assertEquals(hub.stats().connections, CROWD - 40);
+      }));
+  }
 });

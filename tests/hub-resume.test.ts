@@ -260,6 +260,19 @@ describe("what a resume gives", () => {
       assertEquals(hub.stats().resets, 1);
     }));
 
+  test("one that was sent nothing while the history moved on: no reset when it lags then", () =>
+    withHub({ history: { events: 2 } }, async (hub) => {
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      for (let i = 0; i < 10; i++) await hub.send("grace", "n", i);
+      await until(() => hub.stats().historyEvents === 2, "the rest to be forgotten");
+      await hub.send("ada", "n", "mine");
+      await until(() => hub.stats().lagging === 1, "the fan-out");
+      assertEquals(await reader.data(1), ["mine"]);
+      assertEquals(hub.stats().resets, 0);
+      await reader.cancel();
+    }));
+
   test("hundreds that resume at once, each from its own place, while events flow", () =>
     withService({}, async (service) => {
       const ids = [service.hub.cursor(), ...await sendNumbers(service, 0, 200)];

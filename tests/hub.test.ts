@@ -12,7 +12,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { createHub, type Hub, type HubEvents, type LogFollower, StreamsideError } from "../mod.ts";
-import { turn } from "./delivery-time.ts";
+import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 import {
   type Block,
   EventReader,
@@ -345,6 +345,12 @@ describe("what is refused", () => {
         assertEquals((await reader.event()).data, text);
       }
       assertEquals(hub.stats().refusedEvents, 0);
+      // Its id is not counted, which the log gives it.
+      const rest = "event: e\ndata: \nid: \n\n".length;
+      await hub.send("ada", "e", "x".repeat(200 - rest));
+      assertEquals((await reader.event()).data!.length, 200 - rest);
+      await assertRejects(() => hub.send("ada", "e", "x".repeat(201 - rest)), StreamsideError);
+      await assertRejects(() => hub.send("ada", "e", "\n".repeat(30)), StreamsideError);
     });
   });
 
@@ -516,6 +522,124 @@ describe("how connections end", () => {
     }));
 });
 
+describe("a clock that is turned by hand", () => {
+  /** Lets time pass in steps, between which what is to be done is done. */
+  async function pass(time: VirtualTime, ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 500) await time.advance(Math.min(500, ms - passed));
+  }
+
+  test("one that takes a chunk now and then stays; one that takes none is closed after stallTimeout", () =>
+    withVirtualTime(async (time) => {
+      const hub = createHub({ stallTimeout: 60_000, logger: quietLogger });
+      const reasons: [string, number][] = [];
+      hub.on("disconnect", ({ reason }) => reasons.push([reason, time.now]));
+      const reader = hub.subscribe("ada").getReader();
+      await reader.read();
+      for (let i = 0; i < 10; i++) {
+        await hub.broadcast("e", i);
+        await pass(time, 25_000);
+        assertStringIncludes(new TextDecoder().decode((await reader.read()).value), `data: ${i}\n`);
+      }
+      assertEquals(reasons, []);
+      const taken = time.now;
+      await pass(time, 59_000);
+      assertEquals(reasons, []);
+      await pass(time, 31_000);
+      assertEquals(reasons.map(([reason]) => reason), ["stalled"]);
+      assert(reasons[0]![1] - taken >= 60_000);
+      assertEquals((await reader.read()).done, true);
+      assertEquals(time.timers, 0);
+    }));
+
+  test("heartbeats, expiry and maxAge come at their times, and no timer is left when all have gone", () =>
+    withVirtualTime(async (time) => {
+      const hub = createHub({ heartbeat: 10_000, maxAge: 100_000, logger: quietLogger });
+      const ends: [string, string, number][] = [];
+      const began = time.now;
+      hub.on("disconnect", ({ session, reason }) => ends.push([session, reason, time.now - began]));
+      const read = async (session: string, expires?: number) =>
+        (await new EventReader(hub.subscribe(session, { expires })).rest())
+          .filter(({ comments }) => comments).length;
+      const beats = [read("soon", began + 35_500), read("old"), read("later", began + 1e9)];
+      await pass(time, 200_000);
+      assertEquals(await beats[0], 3);
+      await Promise.all(beats);
+      assertEquals(ends[0], ["soon", "expired", 35_500]);
+      for (const [session, reason, at] of ends.slice(1)) {
+        assertEquals(reason, "max-age", session);
+        assert(at >= 75_000 && at <= 100_001, `${session} ended at ${at}`);
+      }
+      assertEquals(hub.stats().disconnects, 3);
+      assertEquals(time.timers, 0);
+      // Another one, after a while in which there was nobody, waits as long as the first did.
+      const reader = new EventReader(hub.subscribe("again"));
+      await reader.block();
+      const beat = reader.block();
+      await pass(time, 9_000);
+      const quiet = hub.stats().bytes;
+      await pass(time, 1_500);
+      assertEquals((await beat).comments, [""]);
+      assert(hub.stats().bytes > quiet);
+      await reader.cancel();
+      await turn();
+      assertEquals(time.timers, 0);
+    }));
+
+  test("times that are longer than a timer's do not make it fire at once", () =>
+    withVirtualTime(async (time) => {
+      const { setTimeout } = globalThis;
+      const delays: number[] = [];
+      globalThis.setTimeout = ((callback: () => void, delay: number) => {
+        delays.push(delay);
+        return setTimeout(callback, delay);
+      }) as typeof setTimeout;
+      const year = 365 * 24 * 3_600_000;
+      const hub = createHub({ heartbeat: year, stallTimeout: 4 * year, logger: quietLogger });
+      const stream = hub.subscribe("ada", { expires: time.now + year });
+      await pass(time, 1_000);
+      await stream.cancel();
+      assert(delays.length > 0 && delays.every((delay) => delay < 2 ** 31), String(delays));
+    }));
+
+  test("history is forgotten by its age while connections are open and nothing is sent", () =>
+    withVirtualTime(async (time) => {
+      const hub = createHub({ history: { age: 50_000 }, logger: quietLogger });
+      const reader = new EventReader(hub.subscribe("ada"));
+      const rest = reader.rest();
+      await hub.broadcast("e", 1);
+      await pass(time, 40_000);
+      assertEquals(hub.stats().historyEvents, 1);
+      await pass(time, 30_000);
+      assertEquals([hub.stats().historyEvents, hub.stats().historyBytes], [0, 0]);
+      await reader.cancel();
+      await rest;
+    }));
+
+  test("closing: a reader that takes nothing gets its farewell when it reads, or is cut off a second later", () =>
+    withVirtualTime(async (time) => {
+      const hub = createHub({ logger: quietLogger });
+      const [late, never] = [
+        new EventReader(hub.subscribe("a")),
+        new EventReader(hub.subscribe("b")),
+      ];
+      for (const reader of [late, never]) await reader.block();
+      let isClosed = false;
+      const closed = hub.close({ within: 100 }).then(() => isClosed = true);
+      await pass(time, 500);
+      assertEquals(hub.stats().connections, 0);
+      const [farewell, ...more] = await late.rest();
+      assert(Number(farewell!.retry) >= 1_000 && Number(farewell!.retry) <= 3_000);
+      assertEquals(more, []);
+      await pass(time, 500);
+      assertEquals(isClosed, false);
+      await pass(time, 500);
+      assertEquals(isClosed, true);
+      assertEquals(await never.rest(), []);
+      await closed;
+      assertEquals(time.timers, 0);
+    }));
+});
+
 describe("the stream", () => {
   test("is one like any other: iterated, piped, teed, and given up by each", async () => {
     await withHub({}, async (hub) => {
@@ -645,6 +769,18 @@ describe("what the hub tells of", () => {
       assertEquals([hub.stats().lagging, hub.stats().lags], [1, 1]);
       assertEquals(await reader.data(1), ["1"]);
       assertEquals(hub.stats().lagging, 0);
+    }));
+
+  test("one whose stream nobody has begun to read does not lag: it is on its way", () =>
+    withHub({}, async (hub) => {
+      const stream = hub.subscribe("ada");
+      await hub.broadcast("e", 1);
+      await until(() => hub.stats().lagging === 1, "the fan-out");
+      assertEquals(hub.stats().lags, 0);
+      const reader = new EventReader(stream);
+      assertEquals(await reader.data(1), ["1"]);
+      assertEquals([hub.stats().lagging, hub.stats().lags], [0, 0]);
+      await reader.cancel();
     }));
 
   test("stats: what was sent, delivered and held", () =>

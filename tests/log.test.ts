@@ -490,6 +490,88 @@ describe("a log that takes its time", () => {
     });
   });
 
+  test("a cursor that the log has come to, and this hub not: nothing before it when it comes", async () => {
+    const log = new ManualLog();
+    await withHub({ log }, async (hub) => {
+      log.open("e", 3);
+      log.follower.appended(log.entries(4, 5));
+      const reader = new EventReader(hub.subscribe("ada", { lastEventId: "e-8" }));
+      await reader.block();
+      const events = reader.events(2);
+      await turn();
+      log.reads.shift()!.answer(log.entries(9, 10));
+      await turn();
+      log.follower.appended(log.entries(6, 7, 8, 9, 10));
+      assertEquals(data(await events), ["9", "10"]);
+      await reader.cancel();
+    });
+  });
+
+  test("a read that finds nothing up to where the window begins: live from there", async () => {
+    const log = new ManualLog();
+    await withHub({ log }, async (hub) => {
+      log.open("e", 10);
+      const reader = new EventReader(hub.subscribe("ada", { lastEventId: "e-8" }));
+      await reader.block();
+      const events = reader.events(1);
+      await until(() => log.reads.length === 1, "the read");
+      log.reads.shift()!.answer([]);
+      await until(() => hub.stats().lagging === 0, "the reader to be live");
+      log.follower.appended(log.entries(14));
+      assertEquals(data(await events), ["14"]);
+      await reader.cancel();
+    });
+  });
+
+  test("a read that goes on beyond a disconnect: the stream ends where that stands", async () => {
+    const log = new ManualLog();
+    await withHub({ log, history: { events: 1 } }, async (hub) => {
+      log.open("e", 0);
+      log.follower.appended(log.entries(1, 2, 3));
+      await until(() => hub.stats().historyEvents === 1, "the window to forget");
+      const reader = new EventReader(hub.subscribe("ada", { lastEventId: "e-0" }));
+      await reader.block();
+      const rest = reader.rest();
+      await until(() => log.reads.length === 1, "the read");
+      const disconnected = hub.disconnect("ada");
+      log.appends[0]!.answer(4);
+      log.tell(4);
+      log.follower.appended(log.entries(5, 6));
+      await disconnected;
+      await until(() => hub.stats().historyEvents === 1, "the window to forget");
+      log.reads.shift()!.answer(log.entries(1, 2, 3, 5, 6));
+      assertEquals(data(await rest), ["1", "2", "3"]);
+    });
+  });
+
+  test("a read that is answered in another life, or to nobody any more, counts for nothing", async () => {
+    const log = new ManualLog();
+    const lines: [keyof Logger, string][] = [];
+    await withHub({ log, logger: recordingLogger(lines) }, async (hub) => {
+      log.open("a", 10);
+      const [reader, gone] = [1, 2].map(() =>
+        new EventReader(hub.subscribe("ada", { lastEventId: "a-8" }))
+      ) as [EventReader, EventReader];
+      for (const each of [reader, gone]) await each.block();
+      const reset = reader.event();
+      const never = gone.rest();
+      await until(() => log.reads.length === 2, "the reads");
+      await gone.cancel();
+      await never;
+      log.open("b", 0);
+      assertEquals((await reset).event, "streamside:reset");
+      log.follower.appended(log.entries(1));
+      await until(() => hub.stats().lagging === 1, "the fan-out");
+      log.reads.shift()!.answer(null);
+      log.reads.shift()!.answer(log.entries(9));
+      await turn();
+      assertEquals((await reader.event()).data, "1");
+      assertEquals(hub.stats().resets, 1);
+      assertEquals(lines.filter(([level]) => level === "error"), []);
+      await reader.cancel();
+    });
+  });
+
   test("a read that throws ends the stream that asked, and no other", async () => {
     const log = new ManualLog();
     await withHub({ log, history: { events: 1 } }, async (hub) => {
