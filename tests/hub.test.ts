@@ -12,6 +12,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { createHub, type Hub, type HubEvents, type LogFollower, StreamsideError } from "../mod.ts";
+import { OPEN, type OpenableHub } from "../src/hub.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 import {
   type Block,
@@ -560,28 +561,74 @@ describe("a clock that is turned by hand", () => {
       const read = async (session: string, expires?: number) =>
         (await new EventReader(hub.subscribe(session, { expires })).rest())
           .filter(({ comments }) => comments).length;
-      const beats = [read("soon", began + 35_500), read("old"), read("later", began + 1e9)];
+      const beats = [
+        read("soon", began + 35_500),
+        read("first", began + 2_000),
+        read("old"),
+        read("later", began + 1e9),
+      ];
       await pass(time, 200_000);
       assertEquals(await beats[0], 3);
       await Promise.all(beats);
-      assertEquals(ends[0], ["soon", "expired", 35_500]);
-      for (const [session, reason, at] of ends.slice(1)) {
+      assertEquals(ends[0], ["first", "expired", 2_000]);
+      assertEquals(ends[1], ["soon", "expired", 35_500]);
+      for (const [session, reason, at] of ends.slice(2)) {
         assertEquals(reason, "max-age", session);
         assert(at >= 75_000 && at <= 100_001, `${session} ended at ${at}`);
       }
-      assertEquals(hub.stats().disconnects, 3);
+      assertEquals(hub.stats().disconnects, 4);
       assertEquals(time.timers, 0);
-      // Another one, after a while in which there was nobody, waits as long as the first did.
-      const reader = new EventReader(hub.subscribe("again"));
+      // Others, each after a while in which there was nobody, wait as long as the first did.
+      for (let i = 0; i < 2; i++) {
+        const reader = new EventReader(hub.subscribe("again"));
+        await reader.block();
+        const beat = reader.block();
+        await pass(time, 9_000);
+        const quiet = hub.stats().bytes;
+        await pass(time, 1_500);
+        assertEquals((await beat).comments, [""]);
+        assert(hub.stats().bytes > quiet);
+        await reader.cancel();
+        await turn();
+        assertEquals(time.timers, 0);
+        await pass(time, 50_000);
+      }
+    }));
+
+  test("a slow reader of a sink that counts what is taken is not a stalled one", () =>
+    withVirtualTime(async (time) => {
+      const hub = createHub({ stallTimeout: 60_000, logger: quietLogger });
+      const connection = (hub as OpenableHub)[OPEN]("ada");
+      let taken = 0;
+      let isAborted = false;
+      connection.sink = {
+        write: () => false,
+        end: () => {},
+        abort: () => isAborted = true,
+        taken: () => taken,
+      };
+      connection.drained();
+      for (let i = 0; i < 10; i++) {
+        taken++;
+        await pass(time, 40_000);
+      }
+      assertEquals([hub.stats().connections, isAborted], [1, false]);
+      await pass(time, 60_000);
+      assertEquals([hub.stats().stalled, isAborted], [1, true]);
+      assertEquals(time.timers, 0);
+    }));
+
+  test("one that was ended and takes nothing is let go of after stallTimeout, and its place is free", () =>
+    withVirtualTime(async (time) => {
+      const hub = createHub({ stallTimeout: 60_000, maxConnections: 1, logger: quietLogger });
+      const reader = new EventReader(hub.subscribe("ada"));
       await reader.block();
-      const beat = reader.block();
-      await pass(time, 9_000);
-      const quiet = hub.stats().bytes;
-      await pass(time, 1_500);
-      assertEquals((await beat).comments, [""]);
-      assert(hub.stats().bytes > quiet);
-      await reader.cancel();
-      await turn();
+      await hub.disconnect("ada");
+      await pass(time, 59_000);
+      assertThrows(() => hub.subscribe("ada"), StreamsideError);
+      await pass(time, 32_000);
+      await hub.subscribe("ada").cancel();
+      assertEquals(await reader.rest(), []);
       assertEquals(time.timers, 0);
     }));
 
