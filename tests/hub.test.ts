@@ -13,6 +13,7 @@ import {
 } from "@std/assert";
 import { createHub, type Hub, type HubEvents, type LogFollower, StreamsideError } from "../mod.ts";
 import { OPEN, type OpenableHub } from "../src/hub.ts";
+import { streamOf } from "../src/sink.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 import {
   type Block,
@@ -512,6 +513,24 @@ describe("how connections end", () => {
       assertEquals(hub.stats().connections, 1);
       await stream.cancel();
       await untilIdle(hub);
+    }));
+
+  test("disconnect, and again before a reader that lags has come so far: the first one counts", () =>
+    withHub({}, async (hub) => {
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      for (let i = 1; i < 4; i++) {
+        await hub.send("ada", "e", i);
+        await hub.disconnect("ada");
+      }
+      assertEquals((await reader.rest()).map(({ data }) => data), ["1"]);
+    }));
+
+  test("disconnect of one whose response is still to be made: its stream has ended", () =>
+    withHub({}, async (hub) => {
+      const connection = (hub as OpenableHub)[OPEN]("ada");
+      await hub.disconnect("ada");
+      assertEquals(await new EventReader(streamOf(connection)).rest(), []);
     }));
 
   test("a stream that nobody ever reads from is closed after stallTimeout", () =>
