@@ -5,6 +5,31 @@
  */
 
 import type { Answer } from "./answer.ts";
+import { quote, StreamsideError } from "./errors.ts";
+
+/**
+ * The origins of an allow-list, each as browsers send it.
+ *
+ * @throws {StreamsideError} `invalid-argument` for what is no origin: it would never match, or match too much
+ */
+export function allowList(origins: readonly string[]): readonly string[] {
+  if (Array.isArray(origins) && origins.every(isOrigin)) return origins;
+  const wrong = Array.isArray(origins) ? origins.find((origin) => !isOrigin(origin)) : origins;
+  throw new StreamsideError(
+    "invalid-argument",
+    'cors must be an array of origins as browsers send them, such as "https://app.example", or "*" for all; ' +
+      `got ${quote(wrong)}.`,
+  );
+}
+
+/** "null" is none that can be let in: every page in a sandbox has it, whoever made it. */
+function isOrigin(value: unknown): boolean {
+  if (value === "*") return true;
+  if (typeof value !== "string" || value.includes("*")) return false;
+  if (/^https?:/.test(value)) return URL.canParse(value) && new URL(value).origin === value;
+  // To a URL, origins of other schemes ("capacitor://localhost") are opaque.
+  return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#]+$/.test(value);
+}
 
 /** The headers that an answer needs because of the request's `Origin`. */
 export function crossOriginHeaders(

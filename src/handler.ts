@@ -13,9 +13,18 @@
  */
 
 import { type Answer, jsonAnswer, PRIVATE, streamAnswer, toResponse } from "./answer.ts";
-import { crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
+import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { quote, StreamsideError, type StreamsideErrorCode } from "./errors.ts";
-import { type EventMap, type Hub, OPEN, type OpenableHub, type SendResult } from "./hub.ts";
+import { bound } from "./history.ts";
+import {
+  COUNT,
+  type EventMap,
+  type Hub,
+  isName,
+  OPEN,
+  type OpenableHub,
+  type SendResult,
+} from "./hub.ts";
 import { readJson } from "./json.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { Problem } from "./problem.ts";
@@ -29,7 +38,7 @@ export interface Identity {
    * that it names. Default: none.
    */
   readonly channels?: readonly string[];
-  /** When its streams end, as a Date or in ms since the epoch. Default: never. */
+  /** When it ends, and its streams with it, as a Date or in ms since the epoch. Default: never. */
   readonly expires?: Date | number;
 }
 
@@ -55,7 +64,8 @@ export interface Message {
 export interface HandlerOptions<I extends Identity = Identity> {
   /**
    * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
-   * 401. There is no open default. What it throws is logged and answered with 500, without detail.
+   * 401. There is no open default. What it throws is logged and answered with 500, without detail, and so is an
+   * identity that is none.
    */
   readonly authenticate: (
     request: Request,
@@ -77,6 +87,8 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
   /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
   readonly maxBodyBytes?: number;
+  /** How long the body of a POST may take to come, in ms; then 408. Default: 30 000. */
+  readonly bodyTimeout?: number;
   /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
   readonly maxQueryLength?: number;
   /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503. Default: 10 000. */
@@ -96,7 +108,8 @@ export interface Handler {
 /**
  * A handler for a hub.
  *
- * @throws {StreamsideError} `invalid-argument` without a hub of {@link createHub} or an `authenticate`
+ * @throws {StreamsideError} `invalid-argument` without a hub of {@link createHub} or an `authenticate`, and for an
+ *   option that is none: a bound that is no positive number, an origin that no browser sends
  * @example
  * ```ts
  * const handler = createHandler(hub, {
@@ -111,7 +124,7 @@ export function createHandler<Events extends EventMap, I extends Identity>(
   hub: Hub<Events>,
   options: HandlerOptions<I>,
 ): Handler {
-  if (!(OPEN in hub)) {
+  if (typeof hub !== "object" || hub === null || !(OPEN in hub)) {
     throw new StreamsideError("invalid-argument", "createHandler needs a hub of createHub.");
   }
   if (typeof options?.authenticate !== "function") {
@@ -150,7 +163,8 @@ export function answeringOf(handler: (request: Request) => unknown): Answering |
 
 /**
  * The session id that a request carries in `X-Session-Id` or, since the browser's `EventSource` cannot send headers, in
- * `?sessionId=`; `null` without one. It proves nothing: look it up in `authenticate`.
+ * `?sessionId=`; `null` without one, and for what can be none: over 1 024 characters, or with CR, LF or NUL. It proves
+ * nothing: look it up in `authenticate`.
  *
  * @example
  * ```ts
@@ -158,8 +172,9 @@ export function answeringOf(handler: (request: Request) => unknown): Answering |
  * ```
  */
 export function sessionFromRequest(request: Request): string | null {
-  return request.headers.get("X-Session-Id") ||
-    new URL(request.url).searchParams.get("sessionId") || null;
+  const session = request.headers.get("X-Session-Id") ||
+    new URL(request.url).searchParams.get("sessionId");
+  return isName(session) ? session : null;
 }
 
 type Route = [method: "GET" | "POST", answer: (request: Request, url: URL) => Promise<Answer>];
@@ -170,6 +185,7 @@ class Routes<I extends Identity> {
   readonly #basePath: string;
   readonly #cors: readonly string[];
   readonly #maxBodyBytes: number;
+  readonly #bodyTimeout: number;
   readonly #maxQueryLength: number;
   readonly #authTimeout: number;
   /** Each path below the base path, its method, and what answers it. */
@@ -178,11 +194,12 @@ class Routes<I extends Identity> {
   constructor(hub: OpenableHub, options: HandlerOptions<I>) {
     this.#hub = hub;
     this.#options = options;
-    this.#basePath = (options.basePath ?? "/api/v1/sse").replace(/\/+$/, "");
-    this.#cors = options.cors ?? [];
-    this.#maxBodyBytes = options.maxBodyBytes ?? hub.maxEventBytes + 65_536;
-    this.#maxQueryLength = options.maxQueryLength ?? 8_192;
-    this.#authTimeout = options.authTimeout ?? 10_000;
+    this.#basePath = pathOf(options.basePath ?? "/api/v1/sse");
+    this.#cors = allowList(options.cors ?? []);
+    this.#maxBodyBytes = bound("maxBodyBytes", options.maxBodyBytes, hub.maxEventBytes + 65_536);
+    this.#bodyTimeout = delay("bodyTimeout", options.bodyTimeout, 30_000);
+    this.#maxQueryLength = bound("maxQueryLength", options.maxQueryLength, 8_192);
+    this.#authTimeout = delay("authTimeout", options.authTimeout, 10_000);
     this.#routes.set("/subscribe", ["GET", (request, url) => this.#subscribe(request, url)]);
     this.#routes.set("/send", ["POST", (request) => this.#send(request)]);
     this.#routes.set("/health", ["GET", () => this.#health()]);
@@ -216,6 +233,7 @@ class Routes<I extends Identity> {
       throw new Problem(405, "method-not-allowed", `This path takes ${allow}.`, { Allow: allow });
     }
     if (url.search.length > this.#maxQueryLength) {
+      this.#hub[COUNT]("refusedQueries");
       throw new Problem(
         414,
         "query-too-long",
@@ -234,7 +252,10 @@ class Routes<I extends Identity> {
   }
 
   async #subscribe(request: Request, url: URL): Promise<Answer> {
-    if (this.#options.enabled === false) return { status: 204, headers: {}, body: null };
+    // RFC 9110, 15.3.5: a cache may keep a 204 unless told not to.
+    if (this.#options.enabled === false) {
+      return { status: 204, headers: { ...PRIVATE }, body: null };
+    }
     const identity = await this.#authenticate(request);
     const granted = new Set(identity.channels);
     const wanted = url.searchParams.getAll("channel");
@@ -248,13 +269,11 @@ class Routes<I extends Identity> {
       }
     }
     if (request.method === "HEAD") return streamAnswer(null);
-    const { expires } = identity;
-    if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
     const connection = this.#hub[OPEN](identity.session, {
       channels: wanted.length > 0 ? wanted : granted,
       // A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3).
       lastEventId: request.headers.get("Last-Event-ID") || url.searchParams.get("lastEventId"),
-      expires,
+      expires: identity.expires,
     });
     return streamAnswer(connection);
   }
@@ -269,11 +288,22 @@ class Routes<I extends Identity> {
         "Sending is closed: this handler has no `authorize`.",
       );
     }
-    const message = parseMessage(await readJson(request, this.#maxBodyBytes));
+    const message = parseMessage(await this.#readBody(request));
     if ((await this.#inTime(() => authorize(identity, message), "authorize")) !== true) {
       throw new Problem(403, "not-authorized", "This session may not send this message.");
     }
     return jsonAnswer(202, await this.#deliver(message));
+  }
+
+  async #readBody(request: Request): Promise<unknown> {
+    try {
+      return await readJson(request, { bytes: this.#maxBodyBytes, time: this.#bodyTimeout });
+    } catch (error) {
+      if (error instanceof Problem && (error.status === 413 || error.status === 408)) {
+        this.#hub[COUNT]("refusedBodies");
+      }
+      throw error;
+    }
   }
 
   #deliver(message: Message): Promise<SendResult> {
@@ -285,7 +315,7 @@ class Routes<I extends Identity> {
 
   async #echo(request: Request): Promise<Answer> {
     const { session } = await this.#authenticate(request);
-    const body = await readJson(request, this.#maxBodyBytes);
+    const body = await this.#readBody(request);
     if (!Array.isArray(body) || !body.every((item) => typeof item === "string")) {
       throw new Problem(
         400,
@@ -298,10 +328,9 @@ class Routes<I extends Identity> {
   }
 
   #health(): Promise<Answer> {
-    const { draining } = this.#hub;
-    return Promise.resolve(
-      jsonAnswer(draining ? 503 : 200, { status: draining ? "draining" : "ok" }),
-    );
+    const { draining, isOpen } = this.#hub;
+    const status = draining ? "draining" : isOpen ? "ok" : "log-unavailable";
+    return Promise.resolve(jsonAnswer(status === "ok" ? 200 : 503, { status }));
   }
 
   async #metrics(request: Request): Promise<Answer> {
@@ -322,10 +351,12 @@ class Routes<I extends Identity> {
   async #authenticate(request: Request): Promise<I> {
     const identity = await this.#inTime(() => this.#options.authenticate(request), "authenticate");
     if (!identity) throw unauthorized();
-    if (typeof identity.session !== "string" || identity.session === "") {
-      const error = new TypeError("authenticate must give an identity with a `session`, or null.");
-      throw this.#callbackFailed("authenticate", error);
+    const fault = faultOf(identity);
+    if (fault !== undefined) {
+      throw this.#failed(`authenticate gave an identity that is none: ${fault}`);
     }
+    const { expires } = identity;
+    if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
     return identity;
   }
 
@@ -337,7 +368,7 @@ class Routes<I extends Identity> {
       // Most answer at once: they cost no timer.
       if (!isThenable(result)) return result;
     } catch (error) {
-      throw this.#callbackFailed(name, error);
+      throw this.#failed(`${name} threw`, error);
     }
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -349,7 +380,7 @@ class Routes<I extends Identity> {
       }, this.#authTimeout);
     });
     const answered = Promise.resolve(result).catch((error: unknown) => {
-      throw this.#callbackFailed(name, error);
+      throw this.#failed(`${name} threw`, error);
     });
     try {
       return await Promise.race([answered, late]);
@@ -358,8 +389,9 @@ class Routes<I extends Identity> {
     }
   }
 
-  #callbackFailed(name: string, error: unknown): Problem {
-    this.#hub.logger.error(`streamside: ${name} threw`, error);
+  /** A failure that is the application's: its operator is told what it is, and its client nothing. */
+  #failed(what: string, ...details: unknown[]): Problem {
+    this.#hub.logger.error(`streamside: ${what}`, ...details);
     return new Problem(500, "internal-error", "This server failed to answer.");
   }
 
@@ -369,9 +401,45 @@ class Routes<I extends Identity> {
       const [status, headers] = STATUS[error.code];
       return new Problem(status, error.code, error.message, headers);
     }
-    this.#hub.logger.error("streamside: a request failed", error);
-    return new Problem(500, "internal-error", "This server failed to answer.");
+    return this.#failed("a request failed", error);
   }
+}
+
+/** A base path as it stands in a request's URL: percent-encoded, without a slash at its end. */
+function pathOf(basePath: string): string {
+  const path = String(basePath).replace(/\/+$/, "");
+  if (path === "") return "";
+  if (!/^\/[^?#]*$/.test(path)) {
+    throw new StreamsideError(
+      "invalid-argument",
+      `basePath must be a path that begins with a slash, such as "/api/v1/sse", got ${
+        quote(basePath)
+      }.`,
+    );
+  }
+  return new URL(`http://localhost${path}`).pathname;
+}
+
+/** A time to wait, in ms: a longer delay than a timer takes would fire at once. */
+function delay(name: string, value: number | undefined, standard: number): number {
+  return Math.min(bound(name, value, standard), 2 ** 31 - 1);
+}
+
+/** What is wrong with an identity, without its session: that must not stand whole in a log. */
+function faultOf({ session, channels, expires }: Identity): string | undefined {
+  const name = "a string of 1 to 1024 characters without CR, LF and NUL";
+  if (!isName(session)) return `\`session\` must be ${name}.`;
+  if (channels && !(Array.isArray(channels) && channels.every(isName))) {
+    return `\`channels\` must be an array, each of them ${name}.`;
+  }
+  if (expires === undefined) return undefined;
+  const isTime = typeof expires === "number" || typeof expires === "object" && expires !== null;
+  if (!isTime || Number.isNaN(Number(expires))) {
+    return `\`expires\` must be a valid Date, or ms since the epoch, got ${
+      typeof expires === "string" ? quote(expires) : String(expires)
+    }.`;
+  }
+  return undefined;
 }
 
 /** Not every server looks at what a `Host` holds before it makes a URL of it. */

@@ -33,7 +33,7 @@ export type EventName<Events extends EventMap> = Extract<keyof Events, string>;
 
 /** What the hub logs to: `console` has this shape. Session ids are cut, and tokens never appear. */
 export interface Logger {
-  /** Each connect, resume, reset, lag and disconnect, with its reason. */
+  /** Each connect, resume, reset, lag, drop (of what a reader did not take) and disconnect, with its reason. */
   debug(...data: unknown[]): void;
   /** What an operator may want to know: draining begins, the log is back. */
   info(...data: unknown[]): void;
@@ -152,6 +152,10 @@ export interface HubStats {
   readonly refusedChannels: number;
   /** Events refused: `maxEventBytes`. */
   readonly refusedEvents: number;
+  /** Bodies of requests refused: `maxBodyBytes` and `bodyTimeout` of a handler. */
+  readonly refusedBodies: number;
+  /** Queries of requests refused: `maxQueryLength` of a handler. */
+  readonly refusedQueries: number;
 }
 
 /** What {@link Hub.on} tells of, by name. */
@@ -345,6 +349,8 @@ const COUNTERS = {
   refusedSessionConnections: 0,
   refusedChannels: 0,
   refusedEvents: 0,
+  refusedBodies: 0,
+  refusedQueries: 0,
 };
 
 /** How long it is from one look at what is due to the next while draining, in ms. */
@@ -355,10 +361,17 @@ const LINGER = 1_000;
 /** How the handler opens a connection of a hub without a stream, for a sink of the entry point's. */
 export const OPEN: unique symbol = Symbol("streamside.open");
 
+/** How the handler counts what it refuses. */
+export const COUNT: unique symbol = Symbol("streamside.count");
+
 /** A hub of {@link createHub}, as the handler sees it. */
 export interface OpenableHub extends Hub {
+  /** Its log has been reached: subscribers are taken. */
+  readonly isOpen: boolean;
   /** As {@link Hub.subscribe}, for a sink that is still to be set. */
   [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
+  /** Counts one more. */
+  [COUNT](refused: "refusedBodies" | "refusedQueries"): void;
 }
 
 class LogHub implements OpenableHub {
@@ -417,13 +430,15 @@ class LogHub implements OpenableHub {
         retry: this.#retry,
       },
       {
-        lagged: ({ session }) => {
+        lagged: (connection) => {
           this.#counters.lags++;
-          this.#tell("lag", { session });
+          this.#debug("lag", connection);
+          this.#tell("lag", { session: connection.session });
         },
-        reset: ({ session }) => {
+        reset: (connection) => {
           this.#counters.resets++;
-          this.#tell("reset", { session });
+          this.#debug("reset", connection);
+          this.#tell("reset", { session: connection.session });
         },
         ended: (connection, reason) => this.#ended(connection, reason),
         failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
@@ -441,6 +456,14 @@ class LogHub implements OpenableHub {
 
   get draining(): boolean {
     return this.#closing !== undefined;
+  }
+
+  get isOpen(): boolean {
+    return this.#delivery.epoch !== "";
+  }
+
+  [COUNT](refused: "refusedBodies" | "refusedQueries"): void {
+    this.#counters[refused]++;
   }
 
   async send(
@@ -613,9 +636,9 @@ class LogHub implements OpenableHub {
   }
 
   #admit(session: string, channels: ReadonlySet<string>): void {
-    const { connections, leaving, sessions, epoch } = this.#delivery;
+    const { connections, leaving, sessions } = this.#delivery;
     if (this.draining) throw closed();
-    if (epoch === "") throw notOpen();
+    if (!this.isOpen) throw notOpen();
     if (channels.size > this.#maxChannels) {
       this.#counters.refusedChannels++;
       throw new StreamsideError(
@@ -666,9 +689,11 @@ class LogHub implements OpenableHub {
     if (this.#delivery.connections.size === 1) this.#beatAt = now + this.#heartbeat;
     const ends = now + deadline - Date.now();
     this.#sweepBy(Math.min(ends, this.#beatAt, now + this.#stallTimeout / 4), now);
+    this.#debug("connect", connection);
     this.#tell("connect", { session, channels, resumed });
     if (resumed) {
       this.#counters.resumes++;
+      this.#debug("resume", connection);
       this.#tell("resume", { session, lastEventId });
     }
   }
@@ -677,6 +702,8 @@ class LogHub implements OpenableHub {
     this.#counters.disconnects++;
     if (reason === "stalled") this.#counters.stalled++;
     if (reason === "replaced") this.#counters.replaced++;
+    if (reason === "stalled") this.#debug("drop", connection, reason);
+    this.#debug("disconnect", connection, reason);
     this.#tell("disconnect", { session: connection.session, reason });
     if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) return;
     clearTimeout(this.#sweepTimer);
@@ -684,7 +711,6 @@ class LogHub implements OpenableHub {
   }
 
   #tell<Name extends keyof HubEvents>(type: Name, detail: HubEvents[Name]): void {
-    if (type !== "send") this.#debug(type, detail as HubEvents["disconnect"]);
     for (const listener of this.#listeners.get(type) ?? []) {
       try {
         const result = (listener as (detail: HubEvents[Name]) => unknown)(detail);
@@ -699,10 +725,15 @@ class LogHub implements OpenableHub {
     this.logger.error(`streamside: a listener of "${type}" threw`, error);
   }
 
-  #debug(type: string, { session, reason }: { session: string; reason?: EndReason }): void {
-    this.logger.debug(
-      `streamside: ${type} ${redact(session)}${reason === undefined ? "" : ` (${reason})`}`,
-    );
+  #debug(what: string, { number, session }: Connection, reason?: EndReason): void {
+    const why = reason === undefined ? "" : ` (${reason})`;
+    this.logger.debug(`streamside: ${what} ${number} of ${redact(session)}${why}`);
+  }
+
+  /** Lets go of a connection that was ended, and whose reader does not take what was to come before the end. */
+  #abandon(connection: Connection, reason: EndReason): void {
+    this.#debug("drop", connection, reason);
+    this.#delivery.abandon(connection);
   }
 
   /** One timer for all connections: heartbeats, ends and stalls. It runs only while there are connections. */
@@ -732,7 +763,7 @@ class LogHub implements OpenableHub {
       else next = Math.min(next, now + left);
     }
     for (const connection of this.#delivery.leaving.keys()) {
-      if (this.#isStalled(connection, now)) this.#delivery.abandon(connection);
+      if (this.#isStalled(connection, now)) this.#abandon(connection, "stalled");
     }
     if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) this.#sweepBy(next, now);
   }
@@ -758,7 +789,7 @@ class LogHub implements OpenableHub {
       await delivery.settled(delivery.head);
       const elapsed = performance.now() - started;
       if (elapsed >= within + LINGER) {
-        for (const connection of delivery.leaving.keys()) delivery.abandon(connection);
+        for (const connection of delivery.leaving.keys()) this.#abandon(connection, "closed");
       }
       const due = elapsed >= within ? total : Math.floor((total * elapsed) / within);
       for (const connection of delivery.connections) {
@@ -785,10 +816,14 @@ class LogHub implements OpenableHub {
   }
 }
 
+/** Whether a value can name a session, a channel or a key. */
+export function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= 1024 &&
+    !/[\0\r\n]/.test(value);
+}
+
 function checkName(what: string, value: unknown): asserts value is string {
-  if (
-    typeof value === "string" && value !== "" && value.length <= 1024 && !/[\0\r\n]/.test(value)
-  ) return;
+  if (isName(value)) return;
   throw invalid(
     `The ${what} must be a string of 1 to 1024 characters without CR, LF and NUL, got ${
       quote(value)

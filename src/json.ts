@@ -6,12 +6,21 @@
 
 import { Problem } from "./problem.ts";
 
+/** What a body may take. */
+export interface BodyLimits {
+  /** How large it may be. */
+  readonly bytes: number;
+  /** How long it may take to come, in ms. */
+  readonly time: number;
+}
+
 /**
- * The JSON body of a request, at most `limit` bytes.
+ * The JSON body of a request.
  *
- * @throws {Problem} 415 for another type or a content coding, 413 when larger, 400 when not UTF-8 or not JSON
+ * @throws {Problem} 415 for another type or a content coding, 413 when larger, 408 when it takes longer, 400 when not
+ *   UTF-8 or not JSON
  */
-export async function readJson(request: Request, limit: number): Promise<unknown> {
+export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
   const type = request.headers.get("Content-Type")?.split(";", 1)[0]?.trim().toLowerCase();
   if (type !== "application/json") {
     throw new Problem(415, "unsupported-media-type", "The body must be application/json.", {
@@ -24,7 +33,7 @@ export async function readJson(request: Request, limit: number): Promise<unknown
       "Accept-Encoding": "identity",
     });
   }
-  const text = await readText(request, limit);
+  const text = await readText(request, limits);
   try {
     return JSON.parse(text);
   } catch {
@@ -37,36 +46,49 @@ export async function readJson(request: Request, limit: number): Promise<unknown
   }
 }
 
-async function readText(request: Request, limit: number): Promise<string> {
+async function readText(request: Request, limits: BodyLimits): Promise<string> {
   const tooLarge = () =>
-    new Problem(413, "body-too-large", `The body is larger than ${limit} bytes.`);
-  if (Number(request.headers.get("Content-Length")) > limit) throw tooLarge();
+    new Problem(413, "body-too-large", `The body is larger than ${limits.bytes} bytes.`);
+  if (Number(request.headers.get("Content-Length")) > limits.bytes) throw tooLarge();
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
   let bytes = 0;
   // Leaving the loop cancels the body: what is too large is not read to its end.
-  for await (const chunk of chunks(request)) {
+  for await (const chunk of chunks(request, limits.time)) {
     bytes += chunk.length;
-    if (bytes > limit) throw tooLarge();
+    if (bytes > limits.bytes) throw tooLarge();
     text += decode(decoder, chunk);
   }
   return text + decode(decoder);
 }
 
-async function* chunks(request: Request): AsyncGenerator<Uint8Array, void> {
+async function* chunks(request: Request, time: number): AsyncGenerator<Uint8Array, void> {
   if (!request.body) return;
   const reader = request.body.getReader();
+  let isLate = false;
+  // The answer is given already: what becomes of the rest of the body changes nothing.
+  const leave = () => void reader.cancel().catch(() => {});
+  const timer = setTimeout(() => {
+    isLate = true;
+    leave();
+  }, time);
   try {
     for (;;) {
       const { done, value } = await reader.read().catch(() => {
         throw new Problem(400, "incomplete-body", "The body ended before it was complete.");
       });
+      if (isLate) {
+        throw new Problem(408, "body-too-slow", `The body did not come within ${time} ms.`, {
+          // RFC 9110, 15.5.9: it is not waited for what is left of it.
+          Connection: "close",
+        });
+      }
       if (done) return;
       yield value;
     }
   } finally {
-    // The answer is given already: what becomes of the rest of the body changes nothing.
-    reader.cancel().catch(() => {});
+    clearTimeout(timer);
+    leave();
   }
 }
 

@@ -44,6 +44,8 @@ const METRICS: Record<keyof HubStats, [kind: Kind, name: string, help: string]> 
     "Connections refused: maxChannelsPerConnection.",
   ],
   refusedEvents: ["counter", "refused_events", "Events refused: maxEventBytes."],
+  refusedBodies: ["counter", "refused_bodies", "Bodies refused: maxBodyBytes and bodyTimeout."],
+  refusedQueries: ["counter", "refused_queries", "Queries refused: maxQueryLength."],
 };
 
 /** The counters as OpenMetrics text, ending with its `# EOF`. */

@@ -8,6 +8,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import {
   createHandler,
   type HandlerOptions,
+  type Log,
+  type LogFollower,
   type Message,
   sessionFromRequest,
   StreamsideError,
@@ -121,6 +123,8 @@ describe("subscribe", () => {
       for (const session of ["ada", null]) {
         const response = await service.get(session);
         assertEquals([response.status, await textOf(response)], [204, ""]);
+        // RFC 9110, 15.3.5: it could be kept, and keep clients away for longer.
+        assertEquals(response.headers.get("cache-control"), "no-store");
       }
       const sent = await service.post("/send", { all: true, event: "e", data: 1 });
       assertEquals(sent.status, 202);
@@ -277,6 +281,13 @@ describe("send", () => {
           `${JSON.stringify(body)}: ${detail}`,
         );
       }
+    }));
+
+  test("a byte order mark is no part of the JSON (RFC 8259, 8.1)", () =>
+    withService({ handler: { authorize } }, async (service) => {
+      const body = '\ufeff{"session":"nobody","event":"e","data":1}';
+      const response = await service.post("/send", new TextEncoder().encode(body));
+      assertEquals([response.status, (await response.json()).connections], [202, 0]);
     }));
 
   test("400 for a body that is not UTF-8", () =>
@@ -442,7 +453,7 @@ describe("methods and paths", () => {
     ));
 
   test("another base path, with and without a slash at its end, and none", async () => {
-    for (const basePath of ["/events", "/events/", "", "/"]) {
+    for (const basePath of ["/events", "/events/", "/événements", "/a b/%25", "", "/"]) {
       await withService({ handler: { basePath } }, async (service) => {
         const under = basePath.replace(/\/$/, "");
         const response = await fetch(`${service.server.url}${under}/subscribe?sessionId=ada`);
@@ -491,6 +502,58 @@ describe("methods and paths", () => {
       }
     }));
 
+  test("an option that is none throws at once, and says which: it would never match, or never limit", () =>
+    withHub({}, (hub) => {
+      for (
+        const [name, values] of Object.entries({
+          // As a string it would let in every origin that is a part of it.
+          cors: [
+            "https://app.example",
+            7,
+            {},
+            ["null"],
+            [undefined],
+            ["app.example"],
+            [
+              "https://app.example/",
+            ],
+            ["https://app.example:443"],
+            ["https://App.example"],
+            ["https://*.example"],
+            [
+              "https://app.example",
+              "",
+            ],
+          ],
+          basePath: ["api/sse", "https://app.example/sse", "/sse?a", "/sse#a", 7],
+          maxBodyBytes: [NaN, 0, -1, "1000"],
+          bodyTimeout: [NaN, 0, "1000"],
+          maxQueryLength: [NaN, 0, "1000"],
+          authTimeout: [NaN, 0, -1, "1000"],
+        })
+      ) {
+        for (const value of values) {
+          const options = { authenticate, [name]: value } as unknown as HandlerOptions;
+          const what = `${name}: ${JSON.stringify(value)}`;
+          const error = assertThrows(() => createHandler(hub, options), StreamsideError);
+          assertEquals(error.code, "invalid-argument", what);
+          assertStringIncludes(error.message, name, what);
+        }
+      }
+      for (const notHub of [undefined, null, "hub", {}]) {
+        const error = assertThrows(
+          () => createHandler(notHub as unknown as typeof hub, { authenticate }),
+          StreamsideError,
+        );
+        assertEquals(error.code, "invalid-argument");
+      }
+      createHandler(hub, {
+        authenticate,
+        cors: ["*", "http://localhost:5173", "capacitor://localhost", "chrome-extension://abcdef"],
+        maxBodyBytes: Infinity,
+      });
+    }));
+
   test("sessionFromRequest: the header, then the query, else null", () => {
     const from = (query: string, header?: string) =>
       sessionFromRequest(
@@ -503,6 +566,11 @@ describe("methods and paths", () => {
     assertEquals(from("?sessionId=a", ""), "a");
     assertEquals(from("?sessionId=", ""), null);
     assertEquals(from(""), null);
+    // What no session can be called is none.
+    assertEquals(from("?sessionId=a%0Ab"), null);
+    assertEquals(from("?sessionId=%00"), null);
+    assertEquals(from("", "x".repeat(1025)), null);
+    assertEquals(from("", "x".repeat(1024)), "x".repeat(1024));
   });
 });
 
@@ -698,6 +766,89 @@ describe("authenticate and authorize", () => {
     }
   });
 
+  test("an identity that no stream could be opened with: 500, logged without the session, on every route", async () => {
+    const session = "secret-session-0123456789";
+    const faults: Record<string, unknown>[] = [
+      { session: `${session}\n` },
+      { session: `${session}\0` },
+      { session: session.repeat(100) },
+      { session, channels: "news" },
+      { session, channels: 7 },
+      { session, channels: {} },
+      { session, channels: ["news", 7] },
+      { session, channels: ["a\nb"] },
+      { session, channels: [""] },
+      { session, expires: "2999-01-01" },
+      { session, expires: "soon" },
+      { session, expires: NaN },
+      { session, expires: new Date(NaN) },
+      { session, expires: null },
+      { session, expires: {} },
+      { session, expires: true },
+    ];
+    for (const identity of faults) {
+      const authenticate = () => identity as unknown as { session: string };
+      await withService({ handler: { authenticate, authorize } }, async (service) => {
+        const body = { session: "nobody", event: "e", data: 1 };
+        for (const answer of [service.get("ada"), service.post("/send", body)]) {
+          const { detail } = await problem(answer, 500, "internal-error");
+          assert(!detail.includes("secret"));
+        }
+        const errors = service.log.filter(([level]) => level === "error");
+        assertEquals(errors.length, 2, JSON.stringify(identity));
+        for (const [, text] of service.log) {
+          assertStringIncludes(text, "authenticate");
+          assert(!text.includes("secret"), text);
+        }
+        assertEquals([service.hub.stats().connects, service.hub.stats().events], [0, 0]);
+      });
+    }
+  });
+
+  test("an identity that has expired is nobody's: 401 on every route", async () => {
+    for (const expires of [Date.now() - 1, new Date(0), -Infinity]) {
+      const authenticate = () => ({ session: "ada", expires });
+      await withService({ handler: { authenticate, authorize } }, async (service) => {
+        const body = { session: "nobody", event: "e", data: 1 };
+        await problem(service.get("ada"), 401, "not-authenticated");
+        await problem(service.post("/send", body), 401, "not-authenticated");
+        const head = await fetch(`${service.base}/subscribe`, { method: "HEAD" });
+        assertEquals(head.status, 401);
+        assertEquals(service.hub.stats().connects, 0);
+      });
+    }
+  });
+
+  test("one that fails when it is too late is logged, and is no unhandled rejection", async () => {
+    let fail = (_: Error) => {};
+    const late = () => new Promise<never>((_, reject) => fail = reject);
+    await withService({ handler: { authenticate: late, authTimeout: 30 } }, async (service) => {
+      await problem(service.get("ada"), 503, "unavailable");
+      fail(new Error("too late"));
+      await (await fetch(`${service.base}/health`)).text();
+      const errors = service.log.filter(([level]) => level === "error");
+      assertEquals(errors.length, 2);
+      assertStringIncludes(errors[1]![1], "too late");
+    });
+  });
+
+  test("a time to wait that no timer could take is no time at all", () =>
+    withService({
+      handler: {
+        authTimeout: Infinity,
+        bodyTimeout: Infinity,
+        authenticate: async () => {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          return { session: "ada" };
+        },
+        authorize,
+      },
+    }, async (service) => {
+      await (await service.subscribe("ada")).cancel();
+      const sent = await service.post("/send", { session: "nobody", event: "e", data: 1 });
+      assertEquals([sent.status, (await sent.json()).connections], [202, 0]);
+    }));
+
   test("asynchronous ones are waited for, also those that are thenables and no promises", () =>
     withService({
       handler: {
@@ -759,6 +910,29 @@ describe("health and metrics", () => {
       await closing;
       assertEquals((await health())[0], 503);
     }));
+
+  test("health: 503 until the log is reached, since no subscriber is taken before", () => {
+    let follower!: LogFollower;
+    const log: Log = {
+      follow: (given) => {
+        follower = given;
+        return () => {};
+      },
+      append: () => Promise.resolve(1),
+      read: () => Promise.resolve([]),
+    };
+    return withService({ hub: { log } }, async (service) => {
+      const health = async () => {
+        const response = await fetch(`${service.base}/health`);
+        return [response.status, (await response.json()).status];
+      };
+      assertEquals(await health(), [503, "log-unavailable"]);
+      await problem(service.get("ada"), 503, "log-unavailable");
+      follower.opened("epoch", 0);
+      assertEquals(await health(), [200, "ok"]);
+      await (await service.subscribe("ada")).cancel();
+    });
+  });
 
   test("metrics: OpenMetrics text of every counter, for whom authorizeMetrics lets in; else 403, or no route", () =>
     withService({

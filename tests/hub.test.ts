@@ -874,6 +874,44 @@ describe("what the hub tells of", () => {
       }
     }));
 
+  test("the log at debug: connect, resume, reset, lag, drop and disconnect, which connection and why", () => {
+    const lines: string[] = [];
+    const logger = { ...quietLogger, debug: (...data: unknown[]) => lines.push(data.join(" ")) };
+    return withHub({ logger, stallTimeout: 500 }, async (hub) => {
+      const cursor = hub.cursor();
+      await hub.send("session-of-ada", "e", 1);
+      const resumed = new EventReader(hub.subscribe("session-of-ada", { lastEventId: cursor }));
+      await resumed.event();
+      const foreign = new EventReader(hub.subscribe("session-of-ada", { lastEventId: "garbage" }));
+      await foreign.event();
+      await resumed.cancel();
+      await hub.broadcast("e", 2);
+      await until(() => hub.stats().connections === 0, "the one that takes nothing to be closed");
+      assertEquals(lines.map((line) => line.replace("streamside: ", "")), [
+        "connect 1 of sess…",
+        "resume 1 of sess…",
+        "connect 2 of sess…",
+        "reset 2 of sess…",
+        "disconnect 1 of sess… (client)",
+        "lag 2 of sess…",
+        "drop 2 of sess… (stalled)",
+        "disconnect 2 of sess… (stalled)",
+      ]);
+    });
+  });
+
+  test("the log at debug: what an ended connection never took is told of as dropped", () => {
+    const lines: string[] = [];
+    const logger = { ...quietLogger, debug: (...data: unknown[]) => lines.push(data.join(" ")) };
+    return withHub({ logger, stallTimeout: 100 }, async (hub) => {
+      const reader = new EventReader(hub.subscribe("session-of-ada"));
+      await reader.block();
+      await hub.send("session-of-ada", "e", 1);
+      await hub.disconnect("session-of-ada");
+      await until(() => lines.some((line) => line.includes("drop 1 of sess…")), "the drop");
+    });
+  });
+
   test("session ids are never whole in a log line", async () => {
     const session = "secret-session-0123456789";
     const short = "short-id";

@@ -183,7 +183,10 @@ for (const [name, serve] of Object.entries(servers)) {
     test("maxQueryLength: 414", () =>
       withService({ serve, handler: { maxQueryLength: 100 } }, async (service) => {
         const query = (length: number) => `?lastEventId=${"x".repeat(length - 13)}`;
-        await refused(service, service.get("ada", query(101)), [414, "query-too-long"]);
+        await refused(service, service.get("ada", query(101)), [414, "query-too-long"], [
+          "refusedQueries",
+          1,
+        ]);
         const response = await service.get("ada", query(100));
         assertEquals(response.status, 200);
         await response.body!.cancel();
@@ -221,6 +224,7 @@ for (const [name, serve] of Object.entries(servers)) {
           );
           const { status, body } = await client.response();
           assertEquals([status, JSON.parse(body).code], [413, "body-too-large"]);
+          assertEquals(service.hub.stats().refusedBodies, 1);
         } finally {
           client.destroy();
         }
@@ -238,9 +242,39 @@ for (const [name, serve] of Object.entries(servers)) {
           // There is no last chunk: who waits for the end of the body never answers.
           const { status, body } = await client.response();
           assertEquals([status, JSON.parse(body).code], [413, "body-too-large"]);
+          assertEquals(service.hub.stats().refusedBodies, 1);
         } finally {
           client.destroy();
         }
+      }));
+
+    test("bodyTimeout: 408 for a body that does not come, or comes bit by bit", () =>
+      withService({ serve, handler: { authorize, bodyTimeout: 100 } }, async (service) => {
+        const head = "POST /api/v1/sse/send HTTP/1.1\r\nHost: localhost\r\nX-Session-Id: a\r\n" +
+          "Content-Type: application/json\r\n";
+        let refusals = 0;
+        for (
+          const [framing, bit] of [
+            ["Content-Length: 1000", " "],
+            ["Transfer-Encoding: chunked", "1\r\n \r\n"],
+          ]
+        ) {
+          const client = await RawClient.open(service.server.port);
+          const slow = setInterval(() => client.write(bit!), 10);
+          try {
+            client.write(`${head}${framing}\r\n\r\n`);
+            const { status, headers, body } = await client.response();
+            assertEquals([status, JSON.parse(body).code], [408, "body-too-slow"]);
+            assertEquals(headers.get("connection"), "close");
+            assertEquals(service.hub.stats().refusedBodies, ++refusals);
+          } finally {
+            clearInterval(slow);
+            client.destroy();
+          }
+        }
+        const sent = await service.post("/send", { session: "nobody", event: "e", data: 1 });
+        assertEquals(sent.status, 202);
+        await textOf(sent);
       }));
 
     test("maxBodyBytes: what fits to the byte is taken, with a length and without", () =>
