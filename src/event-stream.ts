@@ -5,7 +5,7 @@
  */
 
 import { checkField, dataFields, encode, serializeData } from "./event.ts";
-import { StreamsideError } from "./errors.ts";
+import { quote, StreamsideError } from "./errors.ts";
 
 /** An event of {@link eventStream}. */
 export interface StreamEvent {
@@ -69,9 +69,11 @@ export function eventStream(
       const { done, value } = await iterator.next();
       if (done) return controller.close();
       try {
-        controller.enqueue(encode(formatStreamEvent(value)));
+        // As `for await` does: a plain iterable may give promises.
+        controller.enqueue(encode(formatStreamEvent(await value)));
       } catch (error) {
-        await iterator.return?.();
+        // What breaks the stream off is the first error, whatever becomes of the iterable.
+        await (async () => await iterator.return?.())().catch(() => {});
         throw error;
       }
     },
@@ -89,6 +91,16 @@ const OPENING = encode(":\n\n");
 
 function formatStreamEvent(value: StreamEvent | string): string {
   if (typeof value === "string") return `${dataFields(value)}\n`;
+  if (
+    typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value)
+  ) {
+    throw new StreamsideError(
+      "invalid-event",
+      `An event must be a string, or an object with event, data, id or retry, got ${
+        ArrayBuffer.isView(value) ? "bytes" : Array.isArray(value) ? "an array" : quote(value)
+      }.`,
+    );
+  }
   const { event, data = "", id, retry } = value;
   let text = "";
   if (event !== undefined) {

@@ -197,6 +197,11 @@ describe("what an eventStream cannot send", () => {
         [{ retry: "1\ndata: forged" }, "invalid-event"],
         [{ data: 1n }, "invalid-data"],
         [{ data: () => {} }, "invalid-data"],
+        [7, "invalid-event"],
+        [null, "invalid-event"],
+        [undefined, "invalid-event"],
+        [["a"], "invalid-event"],
+        [new TextEncoder().encode("bytes"), "invalid-event"],
       ] as [StreamEvent, string][]
     ) {
       let finished = false;
@@ -214,6 +219,31 @@ describe("what an eventStream cannot send", () => {
       assertEquals(error.code, code);
       assertEquals(finished, true);
     }
+  });
+
+  test("an iterable that fails once more when it is returned from: the first error is the one that counts", async () => {
+    const failing = async function* () {
+      try {
+        yield await Promise.resolve({ id: "a\nb" });
+      } finally {
+        // deno-lint-ignore no-unsafe-finally
+        throw new Error("in its finally");
+      }
+    };
+    const { error } = await broken(failing());
+    assert(error instanceof StreamsideError, String(error));
+  });
+
+  test("promises in a plain iterable are waited for, as `for await` does", async () => {
+    const events = [Promise.resolve("a"), Promise.resolve({ event: "b", data: 1 }), "c"];
+    const response = eventStream(events as Iterable<string>);
+    assertEquals(
+      await response.text(),
+      ":\n\ndata: a\n\nevent: b\ndata: 1\n\ndata: c\n\n",
+    );
+    const rejected = [Promise.reject(new Error("the model is gone"))] as Iterable<unknown>;
+    const { error } = await broken(rejected as Iterable<string>);
+    assertEquals(error.message, "the model is gone");
   });
 
   test("an iterable that throws: what came before is whole, and the stream breaks off, it does not end", async () => {
