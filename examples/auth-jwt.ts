@@ -10,12 +10,25 @@
  * ```
  *
  * A page that uses the browser's own `EventSource`, which sends no headers, asks for a ticket each time that it
- * connects; a ticket that somebody finds in a log of URLs has long ended, and opens nothing but a stream:
+ * connects; a ticket that somebody finds in a log of URLs has long ended, and opens nothing but a stream. The browser
+ * reconnects with the ticket of before, and gives up when that has ended: the page goes on then with a new one, from
+ * the last event that it saw.
  *
  * ```js
- * const headers = { Authorization: `Bearer ${token}` };
- * const { ticket } = await (await fetch("/ticket", { method: "POST", headers })).json();
- * const events = new EventSource(`/api/v1/sse/subscribe?ticket=${ticket}`);
+ * async function connect(lastEventId) {
+ *   const headers = { Authorization: `Bearer ${token}` };
+ *   const { ticket } = await (await fetch("/ticket", { method: "POST", headers })).json();
+ *   const query = new URLSearchParams({ ticket, lastEventId });
+ *   const events = new EventSource(`/api/v1/sse/subscribe?${query}`);
+ *   events.addEventListener("headline", (event) => {
+ *     lastEventId = event.lastEventId;
+ *     show(event.data);
+ *   });
+ *   events.addEventListener("error", () => {
+ *     if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2_000, lastEventId);
+ *   });
+ * }
+ * connect(login.lastEventId);
  * ```
  *
  * @module
@@ -79,7 +92,7 @@ export function createApp(options: AppOptions): App {
 
   /** A token in the header, or, for a stream only, a ticket in the URL. */
   async function authenticate(request: Request): Promise<Rights | null> {
-    const [, token] = /^Bearer ([\w.-]+)$/.exec(request.headers.get("Authorization") ?? "") ?? [];
+    const [, token] = /^Bearer ([\w.-]+)$/i.exec(request.headers.get("Authorization") ?? "") ?? [];
     if (token !== undefined) return await read(token, TOKEN);
     const ticket = new URL(request.url).searchParams.get("ticket");
     return request.method === "GET" && ticket !== null ? await read(ticket, TICKET) : null;

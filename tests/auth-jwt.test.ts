@@ -124,6 +124,18 @@ describe("signed tokens", () => {
     });
   });
 
+  test("the name of the scheme may be written in any case (RFC 9110, 11.1)", async () => {
+    await withSite({}, async (site) => {
+      const { token } = await site.logIn("ada");
+      for (const scheme of ["bearer", "BEARER"]) {
+        const headers = { Authorization: `${scheme} ${token}` };
+        const response = await fetch(`${site.url}/api/v1/sse/subscribe`, { headers });
+        assertEquals(response.status, 200);
+        await response.body!.cancel();
+      }
+    });
+  });
+
   test("without a token, and with one that is not ours, nothing opens", async () => {
     await withSite({}, async (site) => {
       const { token } = await site.logIn("ada");
