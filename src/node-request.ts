@@ -15,6 +15,11 @@ export interface NodeExchange {
   readonly outgoing: ServerResponse;
   /** The request's URL, complete. */
   readonly url: string;
+  /**
+   * The `Request` that was made of it, kept until the response has closed or is a stream of a hub's: Node's own lets go
+   * of what aborts its `signal` when nobody holds the `Request` any more, even if somebody holds the signal.
+   */
+  request?: Request | undefined;
 }
 
 /** The URL of a request; `undefined` when its `Host` is none. */
@@ -43,15 +48,19 @@ const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/;
 const SCHEME = /^https?$/;
 
 /** A real `Request`. */
-export function realRequest({ incoming, outgoing, url }: NodeExchange, headers?: Headers): Request {
+export function realRequest(exchange: NodeExchange, headers?: Headers): Request {
+  const { incoming, outgoing, url } = exchange;
   const method = incoming.method ?? "GET";
   const abort = new AbortController();
-  outgoing.once("close", () => {
+  const onClose = () => {
     if (!outgoing.writableFinished) abort.abort();
-  });
-  return new Request(url, {
-    // A `Request` cannot have these methods; nothing is served for them either.
-    method: FORBIDDEN_METHODS.has(method) ? "DELETE" : method,
+    exchange.request = undefined;
+  };
+  // A lazy request may be looked at when its client has gone already.
+  if (outgoing.destroyed) onClose();
+  else outgoing.once("close", onClose);
+  return exchange.request = new Request(url, {
+    method,
     headers: headers ?? headersOf(incoming),
     body: method === "GET" || method === "HEAD" ? null : bodyOf(incoming),
     signal: abort.signal,
@@ -59,7 +68,10 @@ export function realRequest({ incoming, outgoing, url }: NodeExchange, headers?:
   } as RequestInit);
 }
 
-const FORBIDDEN_METHODS: ReadonlySet<string> = new Set(["CONNECT", "TRACE", "TRACK"]);
+/** Whether a `Request` cannot have this method (Fetch Standard, 2.2.1). */
+export function isForbiddenMethod(method: string | undefined): boolean {
+  return /^(?:CONNECT|TRACE|TRACK)$/i.test(method ?? "");
+}
 
 function headersOf(incoming: IncomingMessage): Headers {
   const headers = new Headers();
@@ -79,7 +91,8 @@ function bodyOf(incoming: IncomingMessage): BodyInit {
     rawBody?: string | Uint8Array<ArrayBuffer>;
   };
   if (incoming.readableEnded && (rawBody !== undefined || body !== undefined)) {
-    return rawBody ?? (typeof body === "string" ? body : JSON.stringify(body));
+    const isRaw = typeof body === "string" || body instanceof Uint8Array;
+    return rawBody ?? (isRaw ? body as BodyInit : JSON.stringify(body));
   }
   return streamOf(incoming);
 }

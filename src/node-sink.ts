@@ -6,7 +6,7 @@
 
 import { writeSync } from "node:fs";
 import { type IncomingMessage, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 
 /** Lets a connection write to a response whose head is set. */
@@ -28,11 +28,6 @@ export function serveConnection(
     (socket as WithSink)[SINK] = sink;
     if (!socket.listeners("drain").includes(onDrain)) socket.on("drain", onDrain);
   } else outgoing.on("drain", onDrain);
-  if (outgoing.socket === null) {
-    // It waits behind another response of its connection, and would not be told that the connection closed.
-    (incoming as WithSink)[SINK] = sink;
-    incoming.on("close", onRequestClose);
-  }
   // The client may have gone while `authenticate` was at work.
   if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();
   else if (owner.ended) sink.end();
@@ -55,12 +50,6 @@ function onClose(this: WithSink): void {
   this[SINK]?.forget();
 }
 
-function onRequestClose(this: IncomingMessage & WithSink): void {
-  if (!this.socket.destroyed) return;
-  this[SINK]?.owner?.gone();
-  this[SINK]?.forget();
-}
-
 /**
  * The socket to write to without the response in between, which costs a third of a delivery; `undefined` unless
  * nothing but our chunks would go through the response: HTTP/1.1, chunked, on Node's own implementation, with nothing
@@ -68,7 +57,7 @@ function onRequestClose(this: IncomingMessage & WithSink): void {
  */
 function directSocket(incoming: IncomingMessage, outgoing: ServerResponse): Socket | undefined {
   const { socket } = outgoing;
-  const isSafe = IS_NODE && socket !== null && outgoing instanceof ServerResponse &&
+  const isSafe = IS_NODE && socket instanceof Socket && outgoing instanceof ServerResponse &&
     outgoing.chunkedEncoding && incoming.httpVersion === "1.1" &&
     outgoing.writableLength === socket.writableLength &&
     outgoing.write === ServerResponse.prototype.write &&
@@ -91,12 +80,13 @@ class ResponseSink implements Sink {
   }
 
   write(chunk: Chunk): boolean {
-    return this.outgoing.write(chunk.bytes);
+    // Somebody else has ended it: to write to it now is an error that nobody listens for, and "close" follows.
+    return !this.outgoing.writableEnded && this.outgoing.write(chunk.bytes);
   }
 
   end(last?: Chunk): void {
     this.forget();
-    this.outgoing.end(last?.bytes);
+    if (!this.outgoing.writableEnded) this.outgoing.end(last?.bytes);
   }
 
   abort(): void {
@@ -131,6 +121,7 @@ class SocketSink implements Sink {
 
   write(chunk: Chunk): boolean {
     const { socket } = this;
+    if (!this.#isOpen()) return false;
     const framed = chunk.framed ??= frame(chunk.bytes);
     const written = this.#writeAtOnce(framed);
     if (written === framed.length) return true;
@@ -152,9 +143,9 @@ class SocketSink implements Sink {
    */
   #writeAtOnce(bytes: Uint8Array): number {
     const { socket } = this;
-    const isOpen = (socket as WithHandle)._handle === this.#handle && socket.writable;
+    const isSame = (socket as WithHandle)._handle === this.#handle;
     // What waits in the socket goes first; and only the socket's own writes keep its idle timeout from firing.
-    if (this.#fd < 0 || !isOpen || socket.writableLength > 0 || socket.timeout) return 0;
+    if (this.#fd < 0 || !isSame || socket.writableLength > 0 || socket.timeout) return 0;
     try {
       return writeSync(this.#fd, bytes);
     } catch {
@@ -163,8 +154,17 @@ class SocketSink implements Sink {
     }
   }
 
+  /**
+   * The response is still what the socket serves. When the client has closed its side, or somebody else has ended the
+   * response, what is written would be an error of the socket, or part of the next response; "close" follows.
+   */
+  #isOpen(): boolean {
+    return this.socket.writable && !this.outgoing.writableEnded;
+  }
+
   end(last?: Chunk): void {
     this.forget();
+    if (!this.#isOpen()) return;
     if (last) this.socket.write(frame(last.bytes));
     this.outgoing.end();
   }
@@ -183,7 +183,8 @@ class SocketSink implements Sink {
   /** Nothing is told to the connection from now on; the socket may serve another request. */
   forget(): void {
     this.owner = undefined;
-    (this.socket as WithSink)[SINK] = undefined;
+    const socket = this.socket as WithSink;
+    if (socket[SINK] === this) socket[SINK] = undefined;
   }
 }
 

@@ -10,12 +10,19 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Socket } from "node:net";
 import type { Answer } from "./answer.ts";
 import { answeringOf } from "./handler.ts";
-import { lazyRequest, type NodeExchange, realRequest, urlOf } from "./node-request.ts";
+import {
+  isForbiddenMethod,
+  lazyRequest,
+  type NodeExchange,
+  realRequest,
+  urlOf,
+} from "./node-request.ts";
 import { serveConnection } from "./node-sink.ts";
 import { Problem } from "./problem.ts";
-import { takeOver } from "./sink.ts";
+import { type SinkOwner, takeOver } from "./sink.ts";
 
 /** A function on Request and Response, such as the one that `createHandler` gives. */
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
@@ -47,6 +54,12 @@ export interface NodeListenerOptions {
  *
  * createServer(toNodeListener(handler)).listen(8080);
  * express().use("/api/v1/sse", toNodeListener(handler));
+ *
+ * const listener = toNodeListener(handler);
+ * fastify().all("/api/v1/sse/*", (request, reply) => {
+ *   reply.hijack(); // it is answered here
+ *   listener(Object.assign(request.raw, { body: request.body }), reply.raw); // whose body Fastify has read
+ * });
  * ```
  */
 export function toNodeListener(
@@ -56,6 +69,7 @@ export function toNodeListener(
   const onError = options.onError ??
     ((error) => console.error("streamside: a request failed", error));
   return (incoming, outgoing) => {
+    if (outgoing.socket === null) closeWithConnection(incoming.socket, outgoing as ServerResponse);
     answer(handler, incoming, outgoing as ServerResponse, options).catch((error: unknown) => {
       onError(error);
       refuse(outgoing as ServerResponse);
@@ -63,13 +77,46 @@ export function toNodeListener(
   };
 }
 
+const WAITING = Symbol("streamside.waiting");
+
+interface WithWaiting {
+  [WAITING]?: Set<ServerResponse>;
+}
+
+/**
+ * Sees to it that a response which waits behind another one of its connection (HTTP/1.1 pipelining) closes with the
+ * connection: Node, before version 26, tells only the first one, and nobody of a request that was read already.
+ */
+function closeWithConnection(socket: Socket & WithWaiting, outgoing: ServerResponse): void {
+  let waiting = socket[WAITING];
+  if (waiting === undefined) {
+    waiting = socket[WAITING] = new Set();
+    // One listener for all: of many, Node warns.
+    socket.on("close", onConnectionClose);
+  }
+  waiting.add(outgoing);
+  outgoing.once("close", () => waiting.delete(outgoing));
+}
+
+function onConnectionClose(this: WithWaiting): void {
+  for (const outgoing of this[WAITING] ?? []) {
+    if (outgoing.destroyed || outgoing.socket !== null) continue;
+    outgoing.destroy();
+    outgoing.emit("close");
+  }
+}
+
 /** A request that failed gets an answer if none has begun, and its connection closed if one has. */
 function refuse(outgoing: ServerResponse): void {
-  if (outgoing.headersSent) outgoing.destroy();
-  else {
-    outgoing.statusCode = 500;
-    outgoing.end();
+  // Somebody else has given an answer, a timeout say: it is not cut off on its way.
+  if (outgoing.writableEnded) return;
+  if (outgoing.headersSent) return void outgoing.destroy();
+  // What was to be said of a body, its length above all, is not true of this one.
+  for (const name of outgoing.getHeaderNames()) {
+    if (name.startsWith("content-")) outgoing.removeHeader(name);
   }
+  outgoing.statusCode = 500;
+  outgoing.end();
 }
 
 async function answer(
@@ -79,22 +126,28 @@ async function answer(
   options: NodeListenerOptions,
 ): Promise<void> {
   const url = urlOf(incoming as IncomingMessage, options.trustProxy === true);
-  const exchange = { incoming: incoming as IncomingMessage, outgoing, url: url ?? "" };
+  const exchange: NodeExchange = {
+    incoming: incoming as IncomingMessage,
+    outgoing,
+    url: url ?? "",
+  };
   if (url === undefined) {
     const problem = new Problem(400, "invalid-host", "The Host of this request is none.");
     return writeAnswer(exchange, problem.toAnswer());
   }
   const answering = answeringOf(handler);
-  if (answering) writeAnswer(exchange, await answering(lazyRequest(exchange)));
+  if (answering) return writeAnswer(exchange, await answering(lazyRequest(exchange)));
+  if (isForbiddenMethod(incoming.method)) {
+    const problem = new Problem(501, "not-implemented", "This server knows no such method.");
+    return writeAnswer(exchange, problem.toAnswer());
+  }
   // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
-  else await writeResponse(exchange, await handler(realRequest(exchange)));
+  await writeResponse(exchange, await handler(realRequest(exchange)));
 }
 
 /** Writes an answer of our own handler. */
-function writeAnswer(
-  { incoming, outgoing }: NodeExchange,
-  { status, headers, body }: Answer,
-): void {
+function writeAnswer(exchange: NodeExchange, { status, headers, body }: Answer): void {
+  const { incoming, outgoing } = exchange;
   const isStream = typeof body === "object" && body !== null;
   if (headers.Vary !== undefined) headers.Vary = withEarlier(outgoing, headers.Vary);
   try {
@@ -104,7 +157,7 @@ function writeAnswer(
     if (isStream) body.gone();
     throw error;
   }
-  if (isStream) return serveConnection(incoming, outgoing, body);
+  if (isStream) return serve(exchange, body);
   outgoing.end(body ?? undefined);
   letFlow(incoming);
 }
@@ -114,10 +167,14 @@ function letFlow(incoming: IncomingMessage): void {
   incoming.resume();
 }
 
-async function writeResponse(
-  { incoming, outgoing }: NodeExchange,
-  response: Response,
-): Promise<void> {
+/** Hands the response to a connection, which keeps nothing of the request. */
+function serve(exchange: NodeExchange, owner: SinkOwner): void {
+  exchange.request = undefined;
+  serveConnection(exchange.incoming, exchange.outgoing, owner);
+}
+
+async function writeResponse(exchange: NodeExchange, response: Response): Promise<void> {
+  const { incoming, outgoing } = exchange;
   try {
     writeHead(outgoing, response);
   } catch (error) {
@@ -125,7 +182,7 @@ async function writeResponse(
     throw error;
   }
   const owner = takeOver(response.body);
-  if (owner) return serveConnection(incoming, outgoing, owner);
+  if (owner) return serve(exchange, owner);
   // A client that went away while the handler was at work is not told of again.
   if (response.body === null || incoming.method === "HEAD" || incoming.socket.destroyed) {
     await response.body?.cancel();

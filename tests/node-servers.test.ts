@@ -18,6 +18,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toNodeListener } from "../src/node.ts";
 import { cert, key } from "./node-certificate.ts";
 import {
+  authenticate,
   listen,
   programIsThere,
   RawClient,
@@ -129,8 +130,17 @@ describe("TLS and HTTP/2", () => {
       await worksInBytes(service, await openTls(service.server.port, ["http/1.1"]));
     }));
 
-  test("http2.createSecureServer: streams side by side on one connection, a POST, refusals, and their ends", () =>
-    withService({ handler: allowed, serve: serveHttp2 }, async (service) => {
+  test("http2.createSecureServer: streams side by side on one connection, a POST, refusals, and their ends", () => {
+    const cookies: string[] = [];
+    const seeing = (request: Request) => {
+      const cookie = request.headers.get("Cookie");
+      if (cookie !== null) cookies.push(cookie);
+      return authenticate(request);
+    };
+    return withService({
+      handler: { ...allowed, authenticate: seeing },
+      serve: serveHttp2,
+    }, async (service) => {
       const { hub } = service;
       const session = http2.connect(`https://127.0.0.1:${service.server.port}`, {
         rejectUnauthorized: false,
@@ -166,6 +176,15 @@ describe("TLS and HTTP/2", () => {
         await head.ended;
         assertEquals([head.status, head.text], [200, ""]);
 
+        // RFC 9113, 8.2.3: a client may send a cookie in pieces; to others they are one again.
+        const crumbs = await Http2Stream.open(session, "/api/v1/sse/send", {
+          ":method": "POST",
+          cookie: ["a=1", "b=2"] as unknown as string,
+        }, "{}");
+        await crumbs.ended;
+        assertEquals(crumbs.status, 401);
+        assertEquals(cookies, ["a=1; b=2"]);
+
         await hub.disconnect("ada");
         await ada.ended;
         grace.stream.close(http2.constants.NGHTTP2_CANCEL);
@@ -178,7 +197,8 @@ describe("TLS and HTTP/2", () => {
       } finally {
         session.destroy();
       }
-    }));
+    });
+  });
 
   test("HTTP/2: streams that are reset, and connections that break, while `authenticate` is at work", async () => {
     const waiting: (() => void)[] = [];
@@ -296,6 +316,8 @@ describe("Express 5", () => {
   interface ExpressModule {
     (): Express;
     json(): unknown;
+    raw(options: object): unknown;
+    text(options: object): unknown;
     Router(): Express;
   }
 
@@ -321,6 +343,21 @@ describe("Express 5", () => {
       });
     });
   }
+
+  test("behind a parser that keeps the body as bytes, and one that keeps it as text", async () => {
+    const express = await load<ExpressModule>("express");
+    for (const parser of [express.raw, express.text]) {
+      await withService({
+        handler: allowed,
+        serve: (handler) => {
+          const app = express();
+          app.use(parser({ type: "*/*" }));
+          app.use("/api/v1/sse", toNodeListener(handler));
+          return serveNode(app as unknown as ReturnType<typeof toNodeListener>);
+        },
+      }, works);
+    }
+  });
 
   test("in a router of its own, under a deeper path", async () => {
     const express = await load<ExpressModule>("express");
@@ -348,7 +385,7 @@ describe("Fastify 5", () => {
     all(
       path: string,
       handler: (
-        request: { raw: IncomingMessage },
+        request: { raw: IncomingMessage; body: unknown },
         reply: { hijack(): void; raw: ServerResponse },
       ) => void,
     ): void;
@@ -361,32 +398,36 @@ describe("Fastify 5", () => {
     server: Server;
   }
 
-  test("hijacked, beside other routes", async () => {
-    const fastify = await load<() => Fastify>("fastify");
-    await withService({
-      handler: allowed,
-      serve: async (handler) => {
-        const app = fastify();
-        const listener = toNodeListener(handler);
-        // The handler reads the body itself.
-        app.addContentTypeParser("application/json", (_request, _payload, done) => done(null));
-        app.all("/api/v1/sse/*", (request, reply) => {
-          reply.hijack();
-          listener(request.raw, reply.raw);
-        });
-        await app.listen({ port: 0, host: "127.0.0.1" });
-        const { port } = app.server.address() as AddressInfo;
-        return {
-          port,
-          url: `http://127.0.0.1:${port}`,
-          close: async () => {
-            app.server.closeAllConnections?.();
-            await within(app.close(), "Fastify to close");
-          },
-        };
-      },
-    }, works);
-  });
+  for (const parsing of [false, true]) {
+    test(`hijacked, beside other routes, ${parsing ? "with the body that Fastify read" : "reading the body itself"}`, async () => {
+      const fastify = await load<() => Fastify>("fastify");
+      await withService({
+        handler: allowed,
+        serve: async (handler) => {
+          const app = fastify();
+          const listener = toNodeListener(handler);
+          if (!parsing) {
+            app.addContentTypeParser("application/json", (_request, _payload, done) => done(null));
+          }
+          app.all("/api/v1/sse/*", (request, reply) => {
+            reply.hijack();
+            if (parsing) Object.assign(request.raw, { body: request.body });
+            listener(request.raw, reply.raw);
+          });
+          await app.listen({ port: 0, host: "127.0.0.1" });
+          const { port } = app.server.address() as AddressInfo;
+          return {
+            port,
+            url: `http://127.0.0.1:${port}`,
+            close: async () => {
+              app.server.closeAllConnections?.();
+              await within(app.close(), "Fastify to close");
+            },
+          };
+        },
+      }, works);
+    });
+  }
 });
 
 describe("middleware between the listener and the socket", () => {

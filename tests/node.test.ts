@@ -4,13 +4,19 @@
  *
  * @module
  */
+import { createServer, type RequestListener, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { describe, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { eventStream } from "../mod.ts";
 import { toNodeListener } from "../src/node.ts";
 import {
+  listen,
   parseBlock,
   RawClient,
+  runtime,
   serveNode,
   servers,
   type Service,
@@ -157,6 +163,166 @@ describe("the stream in bytes", () => {
       client.destroy();
       await untilIdle(service.hub);
     }));
+
+  test("a client that goes away with answers waiting behind a stream leaves none of them at work", async () => {
+    let [begun, returned, aborted] = [0, 0, 0];
+    const handler = async (request: Request): Promise<Response> => {
+      // With its body read, nothing that comes of the request tells of its end.
+      await request.text();
+      request.signal.addEventListener("abort", () => aborted++);
+      return eventStream(async function* () {
+        begun++;
+        try {
+          for (;;) yield await Promise.resolve("x".repeat(1000));
+        } finally {
+          returned++;
+        }
+      }());
+    };
+    const server = await serveNode(toNodeListener(handler));
+    try {
+      const client = await RawClient.open(server.port);
+      const request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
+      client.write(request.repeat(3));
+      await client.head();
+      client.socket.pause();
+      // Runtimes that take one request after the other have but one at work.
+      const expected = runtime === "node" ? 3 : 1;
+      await until(() => begun === expected, () => `${begun} of ${expected} to begin`);
+      client.destroy();
+      await until(
+        () => returned === expected,
+        () => `${returned} of ${expected} to be returned from`,
+      );
+      await until(() => aborted === expected, () => `${aborted} of ${expected} signals`);
+    } finally {
+      await server.close();
+    }
+  });
+
+  test("the signal of a Request aborts though nobody holds the Request any more", async (context) => {
+    if (runtime !== "node") {
+      return context.skip("on Node only: it is Node's own Request that forgets");
+    }
+    setFlagsFromString("--expose-gc");
+    const collectGarbage = runInNewContext("gc") as () => void;
+    let aborted = 0;
+    const handler = (request: Request): Response => {
+      request.signal.addEventListener("abort", () => aborted++);
+      return eventStream(async function* () {
+        yield "first";
+        await new Promise(() => {});
+      }());
+    };
+    const server = await serveNode(toNodeListener(handler));
+    try {
+      const client = await RawClient.open(server.port);
+      client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      await client.head();
+      await client.streamUntil(true, "data: first");
+      // What nobody holds is collected by the next turn of the event loop.
+      for (let i = 0; i < 3; i++) {
+        collectGarbage();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      client.destroy();
+      await until(() => aborted === 1, "the signal");
+    } finally {
+      await server.close();
+    }
+  });
+
+  test("a stream that the application ends by itself gets nothing more, and the connection goes on", async () => {
+    const responses: ServerResponse[] = [];
+    await withService({
+      serve: (handler) => {
+        const listener = toNodeListener(handler);
+        return serveNode((request, response) => {
+          responses.push(response as ServerResponse);
+          listener(request, response);
+        });
+      },
+    }, async (service) => {
+      for (const version of ["1.1", "1.0"]) {
+        await withClient(service, async (client) => {
+          const chunked = version === "1.1";
+          client.write(subscribeRequest("ada", version));
+          await client.head();
+          await client.streamUntil(chunked, "retry: 2000");
+          responses.at(-1)!.end();
+          // It is on its way to the socket now, and to be told of as closed only later.
+          await service.hub.send("ada", "e", "nobody's");
+          await untilIdle(service.hub);
+          if (chunked) {
+            assertEquals(await client.chunk(), "");
+            client.write("GET /api/v1/sse/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            assertEquals((await client.response()).body, '{"status":"ok"}');
+          } else {
+            await client.waitFor(() => false);
+            assertEquals([client.ended, client.received], [true, ""]);
+          }
+        });
+      }
+    });
+  });
+
+  test("a client that has closed its side only is no error of the connection", async (context) => {
+    // What is told here, and when, is Node's own.
+    if (runtime !== "node") return context.skip("on Node only");
+    const told: unknown[] = [];
+    await withService({
+      serve: async (handler) => {
+        const server = createServer(toNodeListener(handler) as RequestListener);
+        server.on("clientError", (error) => told.push(error));
+        return await listen(server);
+      },
+    }, (service) =>
+      withClient(service, async (client) => {
+        client.write(subscribeRequest("ada"));
+        await client.head();
+        await client.streamUntil(true, "retry: 2000");
+        let sending = true;
+        const send = async () => {
+          while (sending) await service.hub.send("ada", "e", "x".repeat(1000));
+        };
+        const sent = send();
+        client.socket.end();
+        await untilIdle(service.hub);
+        sending = false;
+        await sent;
+        assertEquals(told, []);
+      }));
+  });
+
+  test("many streams one after the other on one connection leave no listener behind", () => {
+    const sockets: Socket[] = [];
+    const counts = () =>
+      ["drain", "close", "error", "end", "data", "timeout"]
+        .map((type) => `${type}: ${sockets[0]!.listenerCount(type)}`);
+    return withService({
+      serve: (handler) => {
+        const listener = toNodeListener(handler);
+        return serveNode((request, response) => {
+          sockets.push(request.socket as Socket);
+          listener(request, response);
+        });
+      },
+    }, (service) =>
+      withClient(service, async (client) => {
+        let first: string[] = [];
+        for (let i = 0; i < 30; i++) {
+          client.write(subscribeRequest("ada"));
+          await client.head();
+          await client.streamUntil(true, "retry: 2000");
+          await service.hub.send("ada", "e", i);
+          assertStringIncludes(await client.streamUntil(true, "\n\n"), `data: ${i}\n`);
+          await service.hub.disconnect("ada");
+          assertEquals(await client.chunk(), "");
+          if (i === 1) first = counts();
+        }
+        assertEquals(counts(), first);
+      }));
+  });
 
   test("a client that sends half a request and goes is nobody's loss", () =>
     withService({ serve, handler: { authorize: () => true } }, async (service) => {
@@ -339,6 +505,81 @@ describe("requests in bytes", () => {
     });
   });
 
+  test("an answer that cannot be written is a whole 500, not the head of one", async () => {
+    const told: unknown[] = [];
+    const handler = () =>
+      new Response("hello", { headers: { "Content-Length": "5", "X-Control": "\x01" } });
+    const server = await serveNode(
+      toNodeListener(handler, { onError: (error) => told.push(error) }),
+    );
+    try {
+      const client = await RawClient.open(server.port);
+      for (let i = 1; i <= 2; i++) {
+        client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        const { status, body } = await client.response();
+        // Bun and Deno write such a header.
+        assertEquals([status, body], told.length > 0 ? [500, ""] : [200, "hello"]);
+      }
+      client.destroy();
+    } finally {
+      await server.close();
+    }
+  });
+
+  test("a Request that is looked at when its client has gone says so", async () => {
+    let look = () => {};
+    let aborted: boolean | undefined;
+    const gone: boolean[] = [];
+    const authenticate = async (request: Request) => {
+      await new Promise<void>((resolve) => look = resolve);
+      aborted = request.signal.aborted;
+      return null;
+    };
+    await withService({
+      handler: { authenticate },
+      serve: (handler) => {
+        const listener = toNodeListener(handler);
+        return serveNode((request, response) => {
+          (response as ServerResponse).on("close", () => gone.push(true));
+          listener(request, response);
+        });
+      },
+    }, async (service) => {
+      const client = await RawClient.open(service.server.port);
+      client.write(subscribeRequest("ada"));
+      await (await fetch(`${service.base}/health`)).text();
+      const before = gone.length;
+      client.destroy();
+      await until(() => gone.length > before, "the server to see it go");
+      look();
+      await until(() => aborted !== undefined, "authenticate");
+      assertEquals(aborted, true);
+    });
+  });
+
+  test("what is made of a Request for `authenticate` is a real one", async () => {
+    const seen: unknown[] = [];
+    const authenticate = async (request: Request) => {
+      const made = [
+        request.clone(),
+        new Request(request.clone()),
+        new Request("http://auth.example/check", request),
+        new Request(request.url, { method: request.method, headers: request.headers }),
+      ];
+      for (const each of made) {
+        seen.push([each.method, each.headers.get("cookie"), each.signal.aborted]);
+        // What a framework keeps of a Request is not to be seen from without: only a real one has it.
+        assertEquals(await new Response(new Request(each).body).text(), "");
+      }
+      return { session: "ada" };
+    };
+    await withService({ serve, handler: { authenticate } }, async (service) => {
+      const reader = await service.subscribe("ada", "?a=b", { Cookie: "c=d" });
+      assertEquals(seen, Array(4).fill(["GET", "c=d", false]));
+      await reader.cancel();
+    });
+  });
+
   test("handlers of others: a real Request, its body, its signal; bodies, cookies and errors go out", async () => {
     const told: unknown[] = [];
     let aborted = () => {};
@@ -396,6 +637,13 @@ describe("requests in bytes", () => {
       const thrown = await fetch(`${server.url}/throw`);
       assertEquals([thrown.status, await thrown.text()], [500, ""]);
       assertEquals((told[0] as Error).message, "secret detail");
+
+      // No `Request` can have this method; as another it would do what nobody asked for.
+      const tracing = await RawClient.open(server.port);
+      tracing.write("TRACE /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+      const traced = await tracing.response();
+      assertEquals([traced.status, JSON.parse(traced.body).code], [501, "not-implemented"]);
+      tracing.destroy();
 
       for (const host of ["a:99999", "999.999.999.999", "a b"]) {
         const stranger = await RawClient.open(server.port);
