@@ -79,7 +79,12 @@ function headersOf(incoming: IncomingMessage): Headers {
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!;
     // HTTP/2 has what is in the request line as headers of its own.
-    if (!name.startsWith(":")) headers.append(name, rawHeaders[i + 1]!);
+    if (name.startsWith(":")) continue;
+    const value = rawHeaders[i + 1]!;
+    // RFC 9113, 8.2.3: a cookie may come in pieces, and is put together with semicolons. Deno's headers take commas.
+    const piece = /^cookie$/i.test(name) ? headers.get(name) : null;
+    if (piece === null) headers.append(name, value);
+    else headers.set(name, `${piece}; ${value}`);
   }
   return headers;
 }
