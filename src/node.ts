@@ -47,6 +47,9 @@ export interface NodeListenerOptions {
 /**
  * A node:http listener that answers with a handler. Express and Connect take it as middleware too.
  *
+ * The `Request` that `authenticate` gets becomes a whole one when more of it is looked at than method, URL and headers.
+ * Node's own `new Request(request)` and `fetch(request)` look past that: give them `request.clone()`.
+ *
  * @example
  * ```ts
  * import { createServer } from "node:http";
