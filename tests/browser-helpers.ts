@@ -3,25 +3,23 @@
  *
  * @module
  */
-import { accessSync, constants } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { delimiter, join } from "node:path";
-import process from "node:process";
 import { type Browser, chromium } from "playwright-core";
 import { createHandler, createHub, type Hub, type HubOptions } from "../mod.ts";
 import { bundle } from "../scripts/bundle.ts";
 import { toNodeListener } from "../src/node.ts";
+import { find, skipWithout } from "./programs.ts";
 
-const executablePath = ["chromium", "chromium-browser", "google-chrome"].flatMap(find)[0];
+const browsers = ["chromium", "chromium-browser", "google-chrome"];
 
-/** Why browser tests are skipped, or `false`: without a browser on PATH, except in CI, where that is a failure. */
-export const skip: string | false = !executablePath && process.env.CI !== "true" &&
-  "no chromium on PATH";
+/** Why browser tests are skipped, or `false`. */
+export const skip: string | false = skipWithout(...browsers);
 
 /** Launches Chromium. */
 export async function launch(): Promise<Browser> {
-  if (!executablePath) throw new Error("CI needs chromium on its PATH");
+  const executablePath = find(...browsers);
+  if (executablePath === undefined) throw new Error(`None of ${browsers.join(", ")} is on PATH.`);
   return await chromium.launch({
     executablePath,
     args: [
@@ -87,17 +85,4 @@ export async function serveSite(options?: HubOptions): Promise<Site> {
       await closed;
     },
   };
-}
-
-/** Where a program is on PATH. */
-function find(program: string): string[] {
-  return (process.env.PATH ?? "").split(delimiter).map((directory) => join(directory, program))
-    .filter((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 }

@@ -17,10 +17,10 @@ import { constants, createGzip } from "node:zlib";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toNodeListener } from "../src/node.ts";
 import { cert, key } from "./node-certificate.ts";
+import { find, skipWithout } from "./programs.ts";
 import {
   authenticate,
   listen,
-  programIsThere,
   RawClient,
   serveNode,
   servers,
@@ -500,13 +500,14 @@ describe("behind nginx", () => {
     ] as const
   ) {
     for (const [kind, serve] of Object.entries(servers)) {
-      test(`${name}, ${kind}`, async (context) => {
-        if (!(await programIsThere("nginx"))) return context.skip("nginx is not on PATH");
+      test(`${name}, ${kind}`, { skip: skipWithout("nginx") }, async () => {
+        const nginx = find("nginx");
+        assert(nginx !== undefined, "no nginx on PATH");
         await withService({
           handler: allowed,
           serve: async (handler) => {
             const server = await serve(handler);
-            const proxy = await startNginx(server.port, upstream);
+            const proxy = await startNginx(nginx, server.port, upstream);
             return {
               ...proxy,
               close: async () => {
@@ -520,7 +521,7 @@ describe("behind nginx", () => {
     }
   }
 
-  async function startNginx(upstreamPort: number, more: string) {
+  async function startNginx(nginx: string, upstreamPort: number, more: string) {
     const directory = await mkdtemp(join(tmpdir(), "streamside-nginx-"));
     const port = await freePort();
     const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -540,7 +541,7 @@ describe("behind nginx", () => {
         }
       }`,
     );
-    const child = spawn("nginx", ["-p", directory, "-c", join(directory, "nginx.conf")], {
+    const child = spawn(nginx, ["-p", directory, "-c", join(directory, "nginx.conf")], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     let errors = "";
@@ -553,7 +554,7 @@ describe("behind nginx", () => {
         listening = true;
         socket.destroy();
       });
-      socket.once("error", () => setTimeout(attempt, 10));
+      socket.once("error", () => child.exitCode === null && setTimeout(attempt, 10));
     };
     attempt();
     await until(() => listening || child.exitCode !== null, () => `nginx to listen: ${errors}`);

@@ -6,7 +6,6 @@
  */
 import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import process from "node:process";
 import { assertEquals } from "@std/assert";
 import {
   createHandler,
@@ -529,19 +528,4 @@ export class RawClient {
 /** The bytes that a text stands for. */
 export function bytesOf(latin1: string): Uint8Array {
   return Uint8Array.from(latin1, (character) => character.charCodeAt(0));
-}
-
-/** Whether a program is on this machine; in CI one that is missing is a failure. */
-export async function programIsThere(name: string): Promise<boolean> {
-  const { access, constants } = await import("node:fs/promises");
-  for (const directory of (process.env.PATH ?? "").split(":")) {
-    try {
-      await access(`${directory}/${name}`, constants.X_OK);
-      return true;
-    } catch {
-      // Then in another one.
-    }
-  }
-  if (process.env.CI === "true") throw new Error(`${name} is not on PATH, and CI has to have it`);
-  return false;
 }
