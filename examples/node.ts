@@ -11,6 +11,11 @@ import { createApp } from "./app/app.ts";
 
 const app = await createApp();
 const server = createServer(toNodeListener(app.fetch));
+server.once("error", async ({ message }) => {
+  console.error(`${message}. Another port: PORT=3000 npm start`);
+  process.exitCode = 1;
+  await app.close({ within: 0 });
+});
 server.listen(Number(process.env.PORT ?? 8080), () => {
   console.log(`Streamside is on http://localhost:${(server.address() as AddressInfo).port}`);
 });

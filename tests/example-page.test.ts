@@ -3,18 +3,14 @@
  *
  * @module
  */
-import { accessSync, constants } from "node:fs";
 import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
-import process from "node:process";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
+import { launch, skip } from "./browser-helpers.ts";
 import { runtime, type Server, start, stop } from "./example-server.ts";
-
-const executablePath = find("chromium") ?? find("chromium-browser") ?? find("google-chrome");
-const skip = executablePath === undefined && process.env.CI !== "true" && "no chromium on PATH";
 
 describe("the example application's page", () => {
   let server: Server;
@@ -25,7 +21,6 @@ describe("the example application's page", () => {
 
   before(async () => {
     if (skip) return;
-    assert(executablePath, "CI needs chromium on its PATH");
     temporary = await mkdtemp(join(tmpdir(), "streamside-page-test-"));
     watched = join(temporary, "watched");
     const source = join(temporary, "source");
@@ -35,17 +30,7 @@ describe("the example application's page", () => {
       await writeFile(join(source, `file-${file}.txt`), `line ${file}\n`.repeat(100));
     }
     server = await start(runtime, { SOURCE: source, WATCH: watched });
-    browser = await chromium.launch({
-      executablePath,
-      args: [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await launch();
   });
 
   after(async () => {
@@ -115,27 +100,42 @@ describe("the example application's page", () => {
     assertEquals(faults, []);
   });
 
-  test("a server that drains is told, and the page tries again", { skip }, async () => {
-    const leaving = await start(runtime, { WATCH: watched });
-    const ada = await logIn("Ada", leaving);
-    const ended = stop(leaving);
-    const connection = ada.locator("#connection[data-state=connecting]");
-    await connection.waitFor();
-    assertMatch(await connection.textContent() ?? "", /^attempt \d+ in \d+\.\d s$/);
-    assertEquals(await ended, 0, leaving.errors());
+  test("a reload while the server does not answer loses no session", { skip }, async () => {
+    const ada = await logIn("Ada");
+    await ada.route("**/api/v1/session", (route) => route.fulfill({ status: 502, body: "<html>" }));
+    await ada.reload();
+    await ada.getByRole("alert").getByText("The server answered 502.").waitFor();
+    await ada.unroute("**/api/v1/session");
+    await ada.reload();
+    await ada.locator("#connection[data-state=open]").waitFor();
+    assertEquals(await ada.locator("#name").textContent(), "Ada");
+    assertEquals(await ada.getByRole("alert").count(), 0);
   });
-});
 
-/** The path of a command. */
-function find(command: string): string | undefined {
-  return (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, command)).find(
-    (path) => {
+  test(
+    "a server that drains is told; the page tries again, and asks who it is",
+    { skip },
+    async () => {
+      const leaving = await start(runtime, { WATCH: watched });
+      const ada = await logIn("Ada", leaving);
+      const ended = stop(leaving);
+      const connection = ada.locator("#connection[data-state=connecting]");
+      await connection.waitFor();
+      assertMatch(await connection.textContent() ?? "", /^attempt \d+ in \d+\.\d s$/);
+      assertEquals(await ended, 0, leaving.errors());
+
+      // The next one knows no session of the last.
+      const next = await start(runtime, { WATCH: watched, PORT: new URL(leaving.url).port });
       try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
+        await ada.getByRole("alert").getByText("Your session has ended. Log in again.").waitFor();
+        assertEquals(await ada.locator("#connection").textContent(), "not connected");
+        await ada.getByLabel("Name").fill("Ada");
+        await ada.getByRole("button", { name: "Log in" }).click();
+        await ada.locator("#connection[data-state=open]").waitFor();
+        assertEquals(await ada.getByRole("alert").count(), 0);
+      } finally {
+        assertEquals(await stop(next), 0, next.errors());
       }
     },
   );
-}
+});

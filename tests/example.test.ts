@@ -10,7 +10,13 @@ import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import type { Events } from "../examples/app/events.ts";
 import { type Client, createClient } from "../src/client.ts";
 import { runtime, type Server, start, stop, within } from "./example-server.ts";
@@ -407,6 +413,11 @@ describe("the example application", () => {
     } finally {
       assertEquals(await stop(short), 0, short.errors());
     }
+  });
+
+  test("a port that is taken: it ends, and says why", async () => {
+    const taken = { SOURCE: source, PORT: new URL(server.url).port };
+    await assertRejects(() => start(runtime, taken), Error, "in use");
   });
 
   test("SIGTERM drains the streams, removes what was temporary, and ends with 0", async () => {

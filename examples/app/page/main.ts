@@ -52,7 +52,8 @@ async function enter(load: () => Promise<State>): Promise<void> {
   try {
     state = await load();
   } catch (error) {
-    leave();
+    // A server that did not answer may yet know the session: it is not forgotten.
+    show(false);
     return showProblem(error);
   }
   sessionStorage.setItem("session", state.sessionId);
@@ -76,10 +77,10 @@ function listen(state: State): void {
     showConnection("connecting", `attempt ${attempt} in ${(delay / 1000).toFixed(1)} s`);
   });
   client.addEventListener("close", ({ reason }) => {
-    showConnection("closed", reason === "attempts" ? "gave up" : `closed: ${reason}`);
-  });
-  client.addEventListener("error", (event) => {
-    if (event.status === 401) leave();
+    if (reason === "attempts") showConnection("closed", "gave up");
+    if (reason !== "server") return;
+    leave();
+    showProblem(new Error("Your session has ended. Log in again."));
   });
   // Events were missed that the server no longer has: what is on the page may be old.
   client.addEventListener("reset", reload);
@@ -150,10 +151,13 @@ async function ask<T>(method: string, path: string, body?: unknown, id = session
     method,
     headers,
     body: body ? JSON.stringify(body) : null,
+  }).catch(() => {
+    throw new Error("The server cannot be reached.");
   });
   if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   if (response.status === 401) leave();
-  const problem = await response.json() as { detail?: string };
+  // What stands between may answer with something else than problem details.
+  const problem: { detail?: string } = await response.json().catch(() => ({}));
   throw new Error(problem.detail ?? `The server answered ${response.status}.`);
 }
 
