@@ -1,16 +1,17 @@
 /**
  * Checks the package as its users get it: packs the built tarball, has publint and attw read it, installs it into an
- * empty directory, imports every entry point with plain Node, type-checks a program that uses it, and rehearses the
- * publication on JSR.
+ * empty directory, imports every entry point with plain Node, type-checks the examples of the documentation against it,
+ * and rehearses the publication on JSR.
  *
  * @module
  */
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { snippets, surroundings } from "./snippets.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
@@ -47,29 +48,52 @@ try {
   run(temporary, "npm", "install", "--no-audit", "--no-fund", `./${packed.filename}`);
   await writeFile(
     join(temporary, "import.mjs"),
-    `for (const specifier of ${JSON.stringify(specifiers)}) {
-  const names = Object.keys(await import(specifier));
-  if (names.length === 0) throw new Error(specifier + " exports nothing");
-  console.log(specifier + ": " + names.join(", "));
+    `const names = {};
+for (const specifier of ${JSON.stringify(specifiers)}) {
+  names[specifier] = Object.keys(await import(specifier));
 }
+console.log(JSON.stringify(names));
 `,
   );
-  run(temporary, process.execPath, "import.mjs");
+  const names = JSON.parse(
+    execFileSync(process.execPath, ["import.mjs"], { cwd: temporary, encoding: "utf8" }),
+  ) as Record<string, string[]>;
+  for (const [specifier, exported] of Object.entries(names)) {
+    if (exported.length === 0) throw new Error(`${specifier} exports nothing`);
+    console.log(`${specifier}: ${exported.join(", ")}`);
+  }
 
-  step("types, as a program that uses the package sees them");
-  await writeFile(
-    join(temporary, "use.ts"),
-    specifiers.map((specifier, index) => `export * as e${index} from "${specifier}";\n`).join(""),
-  );
-  const options = ["--ignoreConfig", "--noEmit", "--strict", "--module", "nodenext"];
+  step("types, as the examples of the documentation use them");
+  await writeFile(join(temporary, "surroundings.d.ts"), surroundings(names));
+  const programs = ["surroundings.d.ts"];
+  for (const source of await documented()) {
+    const text = await readFile(join(root, source), "utf8");
+    for (const [line, program] of snippets(text, source.endsWith(".md"))) {
+      const name = `${source.replaceAll("/", ".")}.${line}.ts`;
+      await writeFile(join(temporary, name), program);
+      programs.push(name);
+    }
+  }
+  const options = ["--ignoreConfig", "--noEmit", "--strict"];
   const lib = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"];
   const types = ["--types", "node", "--typeRoots", join(root, "node_modules/@types")];
-  run(temporary, bin("tsc"), ...options, ...lib, ...types, "use.ts");
+  for (const [module, resolution] of [["nodenext", "nodenext"], ["preserve", "bundler"]] as const) {
+    const modules = ["--module", module, "--moduleResolution", resolution];
+    run(temporary, bin("tsc"), ...options, ...modules, ...lib, ...types, ...programs);
+    console.log(`${programs.length - 1} examples, --moduleResolution ${resolution}`);
+  }
 
   step("deno publish --dry-run");
   run(root, bin("deno"), "publish", "--dry-run", "--allow-dirty");
 } finally {
   await rm(temporary, { recursive: true });
+}
+
+/** The files whose examples a user reads. */
+async function documented(): Promise<string[]> {
+  const internal = ["backoff.ts"];
+  const sources = (await readdir(join(root, "src"))).filter((name) => !internal.includes(name));
+  return ["README.md", "mod.ts", ...sources.sort().map((name) => `src/${name}`)];
 }
 
 function step(name: string): void {

@@ -69,7 +69,19 @@ export interface LogEntry {
 const PAGE_BYTES = 64 * 1024;
 const encoder = new TextEncoder();
 
-/** Writes records as entries into pages. Each log has one of its own, or one for each time it is opened. */
+/**
+ * Writes records as entries into pages. Each log has one of its own, or one for each time it is opened.
+ *
+ * @example
+ * ```ts
+ * const writer = new EntryWriter("epoch1");
+ * const entry = writer.write(1, { to: "#news", event: "headline", data: "It works" }, Date.now());
+ * new TextDecoder().decode(entry.page.subarray(entry.start, entry.end));
+ * // event: headline
+ * // data: It works
+ * // id: epoch1-1
+ * ```
+ */
 export class EntryWriter {
   readonly #epoch: string;
   #page = new Uint8Array(0);

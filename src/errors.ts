@@ -36,9 +36,10 @@ export type StreamsideErrorCode =
  * @example
  * ```ts
  * try {
- *   await hub.send("session-1", "progress", 75);
+ *   await hub.send("session-1", "syncProgress", 75);
  * } catch (error) {
- *   if (error instanceof StreamsideError && error.code === "event-too-large") { … }
+ *   if (!(error instanceof StreamsideError && error.code === "log-unavailable")) throw error;
+ *   console.warn(`not sent: ${error.message}`);
  * }
  * ```
  */

@@ -168,7 +168,9 @@ export function answeringOf(handler: (request: Request) => unknown): Answering |
  *
  * @example
  * ```ts
- * authenticate: (request) => users.bySession(sessionFromRequest(request)),
+ * const handler = createHandler(hub, {
+ *   authenticate: (request) => logins.get(sessionFromRequest(request) ?? ""),
+ * });
  * ```
  */
 export function sessionFromRequest(request: Request): string | null {

@@ -32,8 +32,15 @@ export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
  * Makes a client that calls a handler directly: no port, no network, no address. It is `createClient` with
  * `fetch: handler`, and connects when `connect()` is called.
  *
+ * @example
+ * ```ts
+ * const client = createTestClient<Events>(handler, { headers: { "X-Session-Id": "session-1" } });
+ * client.connect();
+ * ```
+ *
  * @param handler what answers the client's requests, such as `createHandler` gives
  * @param options the client's, and the `url` to subscribe to
+ * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
  */
 // deno-lint-ignore no-explicit-any
 export function createTestClient<Events = Record<string, any>>(
