@@ -112,6 +112,23 @@ describe("the example application's page", () => {
     assertEquals(await ada.getByRole("alert").count(), 0);
   });
 
+  test("without a network nothing is shown that the server did not take", { skip }, async () => {
+    const ada = await logIn("Ada");
+    await ada.context().setOffline(true);
+    for (const press of ["Lock Roadmap", "Start"]) {
+      await ada.getByRole("button", { name: press }).click();
+      await ada.getByRole("alert").getByText("The server cannot be reached.").waitFor();
+      await ada.getByRole("button", { name: press, disabled: false }).waitFor();
+    }
+    await ada.locator("[data-document=Roadmap]").getByText("free").waitFor();
+
+    await ada.getByRole("button", { name: "Reconnect" }).click();
+    await ada.locator("#connection[data-state=connecting]").waitFor();
+    await ada.context().setOffline(false);
+    await ada.locator("#connection[data-state=open]").waitFor();
+    await ada.locator("#problem").waitFor({ state: "hidden" });
+  });
+
   test(
     "a server that drains is told; the page tries again, and asks who it is",
     { skip },

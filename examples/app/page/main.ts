@@ -36,9 +36,13 @@ on("reconnect", "click", () => session?.client.reconnect());
 // What a click begins is shown before the server is asked: its events may be here before its answer.
 on("sync-start", "click", async () => {
   showSync(true, 0);
-  if (!await act("POST", "sync")) await reload();
+  if (await act("POST", "sync")) return;
+  showSync(false);
+  await reload();
 });
-on("sync-cancel", "click", () => act("DELETE", "sync"));
+on("sync-cancel", "click", async () => {
+  if (!await act("DELETE", "sync")) await reload();
+});
 on("task", "submit", async (event) => {
   event.preventDefault();
   const file = element<HTMLInputElement>("task-file").value;
@@ -72,7 +76,10 @@ function listen(state: State): void {
   });
   session = { id: state.sessionId, client, left };
 
-  client.addEventListener("open", () => showConnection("open", "connected"));
+  client.addEventListener("open", () => {
+    showConnection("open", "connected");
+    showProblem(undefined);
+  });
   client.addEventListener("reconnecting", ({ attempt, delay }) => {
     showConnection("connecting", `attempt ${attempt} in ${(delay / 1000).toFixed(1)} s`);
   });
@@ -199,8 +206,11 @@ function showConnection(state: "open" | "connecting" | "closed", text: string): 
 }
 
 function showSync(running: boolean, percent?: number): void {
-  element<HTMLButtonElement>("sync-start").disabled = running;
-  element<HTMLButtonElement>("sync-cancel").disabled = !running;
+  const buttons = ["sync-start", "sync-cancel"].map((id) => element<HTMLButtonElement>(id));
+  const focused = buttons.some((button) => button === document.activeElement);
+  buttons.forEach((button, index) => button.disabled = running === (index === 0));
+  // A button that can be pressed no more would leave whoever uses the keyboard nowhere.
+  if (focused) buttons.find((button) => !button.disabled)?.focus();
   element("sync-message").ariaBusy = String(running); // a screen reader tells how it ends, not each step
   if (percent === undefined) return;
   element<HTMLProgressElement>("sync-progress").value = percent;
@@ -219,7 +229,9 @@ function showDocument(name: string, lockedBy: string | null, mine: boolean): voi
   button.disabled = lockedBy !== null && !mine;
   button.addEventListener("click", async () => {
     showDocument(name, mine ? null : "you", !mine);
-    if (!await act(mine ? "DELETE" : "POST", "lock", { document: name })) await reload();
+    if (await act(mine ? "DELETE" : "POST", "lock", { document: name })) return;
+    showDocument(name, lockedBy, mine);
+    await reload();
   });
 
   const list = element("documents");
