@@ -83,6 +83,23 @@ console.log(JSON.stringify(names));
     console.log(`${programs.length - 1} examples, --moduleResolution ${resolution}`);
   }
 
+  step("types of the server, where there is no DOM");
+  await writeFile(
+    join(temporary, "server.ts"),
+    'export * from "streamside";\nexport * from "streamside/node";\n',
+  );
+  run(
+    temporary,
+    bin("tsc"),
+    ...options,
+    "--module",
+    "nodenext",
+    "--lib",
+    "es2023",
+    ...types,
+    "server.ts",
+  );
+
   step("deno publish --dry-run");
   run(root, bin("deno"), "publish", "--dry-run", "--allow-dirty");
 } finally {

@@ -31,8 +31,8 @@ export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
 
 /** Options of {@link eventStream}. */
 export interface EventStreamOptions {
-  /** More headers; those of an event stream cannot be overridden. */
-  readonly headers?: HeadersInit;
+  /** More headers; those of an event stream cannot be overridden. Default: none. */
+  readonly headers?: Headers | Record<string, string> | [string, string][];
   /** The HTTP status. Default: 200. */
   readonly status?: number;
 }
