@@ -1,12 +1,21 @@
 /**
- * Builds `dist/client.browser.js`: all of `streamside/client`, which a page can import without a bundler.
+ * Builds `dist/client.browser.js`: all of `streamside/client`, which a page can import without a bundler. The parser is
+ * in it, and so are the notices that both licenses want in every copy.
  *
  * @module
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { bundle } from "./bundle.ts";
 
-const dist = new URL("../dist/", import.meta.url);
+const root = new URL("../", import.meta.url);
 
-await mkdir(dist, { recursive: true });
-await writeFile(new URL("client.browser.js", dist), bundle('export * from "./src/client.ts";'));
+const licenses = await Promise.all(
+  ["LICENSE", "node_modules/eventsource-parser/LICENSE"].map((path) =>
+    readFile(new URL(path, root), "utf8")
+  ),
+);
+const notices = `/*!\nstreamside\n\n${licenses[0]}\neventsource-parser\n\n${licenses[1]}*/\n`;
+const script = bundle('export * from "./src/client.ts";');
+
+await mkdir(new URL("dist/", root), { recursive: true });
+await writeFile(new URL("dist/client.browser.js", root), [notices, script]);
