@@ -10,7 +10,8 @@ import { after, before, describe, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Browser, Page } from "playwright-core";
 import { launch, skip } from "./browser-helpers.ts";
-import { runtime, type Server, start, stop } from "./example-server.ts";
+import { type Server, start, stop } from "./example-server.ts";
+import { runtime } from "./server-helpers.ts";
 
 describe("the example application's page", () => {
   let server: Server;

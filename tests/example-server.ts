@@ -6,15 +6,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { runtime, within as inTime } from "./server-helpers.ts";
 
-/** How this runtime runs a file. */
-const [name, run] = "Deno" in globalThis
-  ? ["deno", ["run", "--allow-all"]] as const
-  : "Bun" in globalThis
-  ? ["bun", ["run"]] as const
-  : ["node", ["--import=tsx"]] as const;
-/** This runtime's name, which is that of the application's entry point for it. */
-export const runtime: "node" | "deno" | "bun" = name;
+/** How each runtime runs a file. */
+const run = {
+  node: ["--import=tsx"],
+  deno: ["run", "--allow-all"],
+  bun: ["run"],
+}[runtime];
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** A running example. */
@@ -72,14 +71,6 @@ export async function stop(server: Server): Promise<number | string | null> {
 }
 
 /** A limit for what a test waits for, so that one that fails says what it waited for. */
-export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited 30 s for ${what}`)), 30_000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+export function within<T>(promise: Promise<T>, what: string): Promise<T> {
+  return inTime(promise, what, 30_000);
 }

@@ -19,7 +19,8 @@ import {
 } from "@std/assert";
 import type { Events } from "../examples/app/events.ts";
 import { type Client, createClient } from "../src/client.ts";
-import { runtime, type Server, start, stop, within } from "./example-server.ts";
+import { type Server, start, stop, within } from "./example-server.ts";
+import { runtime } from "./server-helpers.ts";
 
 interface Login {
   cursor: string;

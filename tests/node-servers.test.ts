@@ -8,7 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import * as http2 from "node:http2";
 import * as https from "node:https";
-import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from "node:net";
+import { type AddressInfo, connect as connectTcp } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -16,6 +16,7 @@ import { connect as connectTls } from "node:tls";
 import { constants, createGzip } from "node:zlib";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toNodeListener } from "../src/node.ts";
+import { freePort } from "./client-helpers.ts";
 import { cert, key } from "./node-certificate.ts";
 import { find, skipWithout } from "./programs.ts";
 import {
@@ -568,13 +569,5 @@ describe("behind nginx", () => {
         await rm(directory, { recursive: true });
       },
     };
-  }
-
-  async function freePort(): Promise<number> {
-    const server = createTcpServer();
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
   }
 });
