@@ -177,7 +177,7 @@ function main(): Server {
   server.listen(Number(process.env.PORT ?? 8080), () => {
     console.log(`Streamside is on http://localhost:${(server.address() as AddressInfo).port}`);
   });
-  process.once("SIGTERM", async () => {
+  process.on("SIGTERM", async () => {
     await app.hub.close({ within: 2_000 });
     server.close();
     setTimeout(() => server.closeAllConnections(), 1_000).unref();

@@ -14,8 +14,9 @@ const server = Bun.serve({
 });
 console.log(`Streamside is on http://localhost:${server.port}`);
 
+// What the terminal sends to all of a group, npm passes on once more: the second of two ends nothing.
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  process.once(signal, async () => {
+  process.on(signal, async () => {
     await app.close({ within: 2000 });
     await server.stop();
   });

@@ -11,12 +11,13 @@ const server = Deno.serve({
   onListen: ({ port }) => console.log(`Streamside is on http://localhost:${port}`),
 }, app.fetch);
 
-for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.addSignalListener(signal, stop);
-}
+// What the terminal sends to all of a group, npm passes on once more: the second of two ends nothing.
+const signals = ["SIGTERM", "SIGINT"] as const;
+for (const signal of signals) Deno.addSignalListener(signal, stop);
 
 async function stop(): Promise<void> {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.removeSignalListener(signal, stop);
   await app.close({ within: 2000 });
   await server.shutdown();
+  // A listener keeps Deno running.
+  for (const signal of signals) Deno.removeSignalListener(signal, stop);
 }

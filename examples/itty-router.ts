@@ -40,7 +40,7 @@ const server = createServer(toNodeListener(router.fetch));
 server.listen(Number(process.env.PORT ?? 8080), () => {
   console.log(`Streamside is on http://localhost:${(server.address() as AddressInfo).port}`);
 });
-process.once("SIGTERM", async () => {
+process.on("SIGTERM", async () => {
   await hub.close({ within: 1000 });
   server.close();
   setTimeout(() => server.closeAllConnections(), 1000).unref();

@@ -20,8 +20,9 @@ server.listen(Number(process.env.PORT ?? 8080), () => {
   console.log(`Streamside is on http://localhost:${(server.address() as AddressInfo).port}`);
 });
 
+// What the terminal sends to all of a group, npm passes on once more: the second of two ends nothing.
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  process.once(signal, async () => {
+  process.on(signal, async () => {
     await app.close({ within: 2000 });
     server.close();
     setTimeout(() => server.closeAllConnections(), 1000).unref(); // those that are kept alive
