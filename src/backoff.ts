@@ -43,7 +43,8 @@ export function backoff(
     {},
   base: number = delay,
 ): number {
-  if (attempt > maxAttempts) return Infinity;
-  const grown = Math.min((base || 1) * factor ** (attempt - 1), maxDelay / (1 + jitter));
-  return Math.max(base, grown) * (1 + jitter * Math.random());
+  return attempt > maxAttempts
+    ? Infinity
+    : Math.max(base, Math.min((base || 1) * factor ** (attempt - 1), maxDelay / (1 + jitter))) *
+      (1 + jitter * Math.random());
 }

@@ -29,14 +29,16 @@ interface Failure {
 export class StreamClient extends ClientTarget<StreamOptions> {
   #state: AbortController = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer's time is up; it may go off before. */
+  #due!: number;
   /** The wait before the first attempt that the stream asks for with `retry:`, in place of the option's. */
   #delay: number | undefined;
   #attempts = 0;
-  #openedAt = Infinity;
+  #openedAt: number | undefined;
 
   get reconnectAttempts(): number {
     // A connection that stood for a second has lasted; a server that accepts and drops is still failing.
-    return Date.now() - this.#openedAt > 1000 ? 0 : this.#attempts;
+    return Date.now() - this.#openedAt! > 1000 ? 0 : this.#attempts;
   }
 
   connect(): void {
@@ -44,10 +46,11 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   }
 
   reconnect(): void {
-    const { enabled, signal } = this.options;
-    if (enabled === false || signal?.aborted) return this.end();
-    this.#attempts = 0;
-    this.#start();
+    const { enabled = true, signal } = this.options;
+    if (enabled && !signal?.aborted) {
+      this.#attempts = 0;
+      this.#start();
+    } else this.end();
   }
 
   close(): void {
@@ -59,7 +62,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     const last = this.#state;
     const { signal } = this.#state = new AbortController();
     this.readyState = readyState;
-    this.#openedAt = Infinity;
+    this.#openedAt = undefined;
     clearTimeout(this.#timer);
     last.abort();
     if (!final) {
@@ -70,7 +73,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   /** Ends the attempt or the wait: closes for a reason; without one waits for the next attempt, or gives up. */
   #leave(reason?: CloseReason, failure?: Failure, atLeast = 0): void {
-    const { wake, standard, reconnect } = this.options;
+    const { wake = true, standard, reconnect } = this.options;
     const attempt = this.reconnectAttempts + 1;
     // Forever, when there is no next attempt.
     const delay = reason ? Infinity : Math.max(
@@ -86,7 +89,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       this.#attempts = attempt;
       this.#wait(delay);
     }
-    if (!reason && wake !== false) {
+    if (!reason && wake) {
       // The network or the page came back: no use in waiting, nor in having given up.
       for (const type of ["online", "pageshow", "visibilitychange"]) {
         globalThis.addEventListener?.(type, () => {
@@ -103,23 +106,21 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     else this.emit("reconnecting", { attempt, delay });
   }
 
-  /** Sets the one timer: for silence during an attempt, or for the wait between two. */
-  #wait(time: number, silence?: boolean): void {
-    clearTimeout(this.#timer);
-    const due = Date.now() + time;
+  /**
+   * Sets the one timer: for the wait before an attempt, or, with a `timeout`, for silence of that long. It stays as it is
+   * while chunks come: setting it anew for each took as long as parsing fifty events.
+   */
+  #wait(time: number, timeout?: number): void {
+    this.#due = Date.now() + time;
     this.#timer = setTimeout(() => {
+      const late = Date.now() - this.#due;
       // Ten seconds late: the machine slept, and the world is another.
-      if (Date.now() - due > 10_000) this.reconnect();
-      else if (silence) this.#leave(undefined, { error: Error(`Silent for ${time} ms`) });
-      else this.#start();
+      if (late > 10_000) this.reconnect();
+      else if (!timeout) this.#start();
+      else if (late < 0) this.#wait(-late, timeout);
+      else this.#leave(undefined, { error: Error(timeout + " ms silent") });
       // Asked for more than 2 ** 31 - 1, it would fire at once.
     }, Math.min(time, 2e9));
-  }
-
-  /** Waits for the next sign of life. */
-  #listen(): void {
-    const { timeout = 45_000 } = this.options;
-    if (timeout) this.#wait(timeout, true);
   }
 
   /**
@@ -138,10 +139,11 @@ export class StreamClient extends ClientTarget<StreamOptions> {
         maxEventBytes = 2 ** 24,
         onComment,
         standard,
+        timeout = 45_000,
         // `method`, `body` and `credentials`; no other option is one of a request.
         ...init
       } = this.options;
-      this.#listen();
+      if (timeout) this.#wait(timeout, timeout);
       const asks = typeof given == "function";
       const headers = new Headers(asks ? await given() : given);
       if (signal.aborted) return;
@@ -171,7 +173,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
         const after = response.headers.get("Retry-After") as string;
         return this.#leave(
           !standard && /408|429|5../.test(status as unknown as string) ? undefined : "server",
-          { status, error: Error(`Status ${status}, ${type}`) },
+          { status, error: Error(status + " " + type) },
           Math.min(+after * 1000 || Date.parse(after) - Date.now() || 0, 2e9),
         );
       }
@@ -202,7 +204,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
         const { value, done } = await reader!.read();
         if (!live) return;
         if (done) throw Error("Stream ended");
-        this.#listen();
+        this.#due = Date.now() + timeout;
         // Streaming is the slow way of Node's decoder; only a chunk that may end inside of a character needs it.
         parser.feed(decoder.decode(value, { stream: !(value.at(-1)! < 128) }));
       }

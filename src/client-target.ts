@@ -13,9 +13,13 @@ export const CLOSED = 2;
 
 interface Listener {
   type: string;
-  callback: EventListenerOrEventListenerObject;
+  /** `null` once it is removed: a dispatch under way leaves it out. */
+  callback: EventListenerOrEventListenerObject | null;
   once?: boolean | undefined;
 }
+
+type ListenerFunction<Argument> = Extract<ClientListener<Argument>, (...args: never) => unknown>;
+type ListenerObject<Argument> = Exclude<ClientListener<Argument>, (...args: never) => unknown>;
 
 /**
  * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
@@ -41,15 +45,18 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   declare onerror: ((event: Event) => unknown) | null;
 
   declare protected readonly options: Options;
+  /** In order. */
+  #listeners: Listener[] = [];
   /**
-   * In order. The list is replaced, never changed, so that a dispatch goes on with the one it began with. Comparing the
-   * few types of a client takes less time than looking one up.
+   * Those of the type that came last, which mostly comes next, too: one comparison finds that out. A dispatch goes on
+   * with the list that it began with.
    */
-  #listeners: readonly Listener[] = [];
+  #matching!: readonly Listener[];
+  #matched: unknown;
   /** The iterators under way, with the type that each is for. */
   #readers: [ReadableStreamDefaultController<StreamMessage>, string | undefined][] = [];
   /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
-  #ended = false;
+  #ended: boolean | undefined;
 
   constructor(url: string | URL, options: Options = {} as Options) {
     super();
@@ -59,7 +66,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     try {
       this.url = new URL(url, base as string).href;
     } catch {
-      throw new DOMException(`No URL: ${url}`, "SyntaxError");
+      throw new DOMException(url as string, "SyntaxError");
     }
     this.options = options;
     this.withCredentials = options.credentials == "include";
@@ -97,7 +104,8 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       callback && !signal?.aborted &&
       this.#listeners.every((known) => known.type != type || known.callback != callback)
     ) {
-      this.#listeners = [...this.#listeners, { type, callback, once }];
+      this.#listeners.push({ type, callback, once });
+      this.#matched = 0;
       signal?.addEventListener("abort", () => this.removeEventListener(type, callback));
     }
   }
@@ -108,8 +116,10 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     callback: ClientListener<any> | null,
   ): void {
     this.#listeners = this.#listeners.filter((known) =>
-      known.type != type || known.callback != callback
+      known.type != type || known.callback != callback ||
+      (known.callback = null)
     );
+    this.#matched = 0;
   }
 
   /** Iterates over the events of the stream from now on; see `Client`. */
@@ -161,9 +171,13 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   /** Calls the listeners. The platform calls it, too, for events that are dispatched natively. */
   handleEvent(event: Event | StreamMessage): void {
     const type = event.type;
-    for (const listener of this.#listeners) {
-      if (listener.type != type || !this.#listeners.includes(listener)) continue;
+    if (this.#matched !== type) {
+      this.#matched = type;
+      this.#matching = this.#listeners.filter((known) => known.type == type);
+    }
+    for (const listener of this.#matching) {
       const { callback } = listener;
+      if (!callback) continue;
       if (listener.once) this.removeEventListener(type, callback);
       this.call(callback as ClientListener<typeof event>, event);
       // Set by stopImmediatePropagation; a client has no parents to propagate to.
@@ -174,8 +188,9 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   /** Calls what is the user's. What it throws is reported and harms nothing else. */
   protected call<Argument>(callback: ClientListener<Argument>, argument: Argument): void {
     try {
-      if (typeof callback == "function") callback.call(this, argument);
-      else callback.handleEvent(argument);
+      if ((callback as ListenerObject<Argument>).handleEvent) {
+        (callback as ListenerObject<Argument>).handleEvent(argument);
+      } else (callback as ListenerFunction<Argument>).call(this, argument);
     } catch (error) {
       // Node.js has no reportError.
       (globalThis.reportError ?? console.error)(error);
