@@ -579,6 +579,7 @@ const ONCE_WRONG: History[] = [
     maxBufferedBytes: 1_048_576,
     pace: 0,
     crowd: 0,
+    own: undefined,
     steps: [
       { do: "slow", on: true },
       { do: "hold", hub: 0 },
