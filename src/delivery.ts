@@ -520,7 +520,15 @@ export class Delivery implements ConnectionOwner {
   #write(connection: Connection, chunk: Chunk): void {
     this.deliveries += chunk.events;
     this.bytes += chunk.bytes.length;
-    connection.ready = connection.sink!.write(chunk);
+    try {
+      connection.ready = connection.sink!.write(chunk);
+    } catch (error) {
+      // A middleware may have put anything in the way of a response: its failure is this connection's end, and no other's.
+      connection.ready = false;
+      this.#observer.failed("writing to a connection", error);
+      if (!connection.ended) this.#remove(connection, "client");
+      connection.sink!.abort();
+    }
   }
 
   /** A comment keeps proxies and clients from giving up; the id keeps an idle client's position in the history. */

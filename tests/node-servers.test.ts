@@ -473,6 +473,39 @@ describe("middleware between the listener and the socket", () => {
     });
   });
 
+  test("one whose res.write throws costs its own stream, which is told of, and no other", () =>
+    withService({
+      handler: allowed,
+      serve: (handler) => {
+        const listener = toNodeListener(handler);
+        return serveNode((request, response) => {
+          const outgoing = response as ServerResponse;
+          const write = outgoing.write.bind(outgoing) as (chunk: Uint8Array) => boolean;
+          const isGrace = request.headers["x-session-id"] === "grace";
+          outgoing.write = ((chunk: Uint8Array) => {
+            const isFatal = new TextDecoder().decode(chunk).includes("data: fatal");
+            if (isFatal && isGrace) throw new Error("the middleware failed");
+            return write(chunk);
+          }) as typeof outgoing.write;
+          listener(request, response);
+        });
+      },
+    }, async (service) => {
+      const sessions = ["ada", "grace", "edsger"];
+      const [ada, , edsger] = await Promise.all(
+        sessions.map((session) => service.subscribe(session)),
+      );
+      await service.hub.broadcast("e", "fatal");
+      await service.hub.broadcast("e", "more");
+      for (const reader of [ada!, edsger!]) {
+        assertEquals((await reader.events(2)).map(({ data }) => data), ["fatal", "more"]);
+      }
+      assertEquals(service.hub.sessions().sort(), ["ada", "edsger"]);
+      const told = service.log.filter(([level]) => level === "error").map(([, text]) => text);
+      assertEquals(told.length, 1);
+      assertStringIncludes(told[0]!, "the middleware failed");
+    }));
+
   /** What compressing middlewares do, in short: `write` and `end` of this one response go through a compressor. */
   function compress(response: ServerResponse): void {
     const gzip = createGzip({ flush: constants.Z_SYNC_FLUSH });
