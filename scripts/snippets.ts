@@ -58,6 +58,15 @@ ${exported.join("")}
   const express: () => RequestListener & {
     use(path: string, middleware: (request: IncomingMessage, response: ServerResponse) => void): void;
   };
+  const fastify: () => {
+    all(
+      path: string,
+      handler: (
+        request: { raw: IncomingMessage; body: unknown },
+        reply: { raw: ServerResponse; hijack(): void },
+      ) => void,
+    ): void;
+  };
 }
 `;
 }
