@@ -456,12 +456,7 @@ describe("middleware between the listener and the socket", () => {
       serve: (handler) => {
         const listener = toNodeListener(handler);
         return serveNode((request, response) => {
-          const outgoing = response as ServerResponse;
-          const write = outgoing.write.bind(outgoing) as (chunk: Uint8Array) => boolean;
-          outgoing.write = ((chunk: Uint8Array) => {
-            seen += new TextDecoder().decode(chunk);
-            return write(chunk);
-          }) as typeof outgoing.write;
+          watch(response as ServerResponse, (text) => seen += text);
           listener(request, response);
         });
       },
@@ -479,14 +474,10 @@ describe("middleware between the listener and the socket", () => {
       serve: (handler) => {
         const listener = toNodeListener(handler);
         return serveNode((request, response) => {
-          const outgoing = response as ServerResponse;
-          const write = outgoing.write.bind(outgoing) as (chunk: Uint8Array) => boolean;
           const isGrace = request.headers["x-session-id"] === "grace";
-          outgoing.write = ((chunk: Uint8Array) => {
-            const isFatal = new TextDecoder().decode(chunk).includes("data: fatal");
-            if (isFatal && isGrace) throw new Error("the middleware failed");
-            return write(chunk);
-          }) as typeof outgoing.write;
+          watch(response as ServerResponse, (text) => {
+            if (isGrace && text.includes("data: fatal")) throw new Error("the middleware failed");
+          });
           listener(request, response);
         });
       },
@@ -505,6 +496,15 @@ describe("middleware between the listener and the socket", () => {
       assertEquals(told.length, 1);
       assertStringIncludes(told[0]!, "the middleware failed");
     }));
+
+  /** Shows what goes through `write` of this one response. */
+  function watch(response: ServerResponse, look: (text: string) => void): void {
+    const write = response.write.bind(response) as (chunk: Uint8Array) => boolean;
+    response.write = ((chunk: Uint8Array) => {
+      look(new TextDecoder().decode(chunk));
+      return write(chunk);
+    }) as typeof response.write;
+  }
 
   /** What compressing middlewares do, in short: `write` and `end` of this one response go through a compressor. */
   function compress(response: ServerResponse): void {
