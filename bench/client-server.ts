@@ -19,32 +19,34 @@ const streams: Record<string, { event: (n: number) => string; each: number }> = 
   },
 };
 
-const prepared = new Map<string, Buffer[]>();
+/** How many events are prepared; a longer stream sends them again. */
+const PREPARED = 20_000;
 
-function prepare(path: string, count: number): Buffer[] {
-  const key = path + count;
-  const known = prepared.get(key);
-  if (known) return known;
-  const { event, each } = streams[path]!;
-  const chunks: Buffer[] = [];
-  for (let n = 1; n <= count; n += each) {
-    const last = Math.min(n + each - 1, count);
-    chunks.push(Buffer.from(Array.from({ length: last - n + 1 }, (_, i) => event(n + i)).join("")));
-  }
-  prepared.set(key, chunks);
-  return chunks;
-}
+const prepared = new Map(
+  Object.entries(streams).map(([path, { event, each }]) => {
+    const writes = Array.from({ length: PREPARED / each }, (_, i) => i * each);
+    return [
+      path,
+      writes.map((first) =>
+        Buffer.from(Array.from({ length: each }, (_, i) => event(first + i)).join(""))
+      ),
+    ];
+  }),
+);
 
 const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url!, "http://localhost");
-  const chunks = prepare(pathname, Number(searchParams.get("count")));
+  const chunks = prepared.get(pathname)!;
+  const writes = Number(searchParams.get("count")) / streams[pathname]!.each;
   response.writeHead(200, { "Content-Type": "text/event-stream" });
   response.on("error", () => {});
   let next = 0;
   // Stays open at the end: the client is the one who leaves.
   const write = () => {
-    while (next < chunks.length && !response.destroyed) {
-      if (!response.write(chunks[next++]!)) return void response.once("drain", write);
+    while (next < writes && !response.destroyed) {
+      if (!response.write(chunks[next++ % chunks.length]!)) {
+        return void response.once("drain", write);
+      }
     }
   };
   write();

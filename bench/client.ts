@@ -2,164 +2,118 @@
  * Events per second through the client, its peers from npm, and the bare parser, from one local server in one run.
  *
  * ```sh
- * npm run bench:client                 # Node.js; also: npx deno run -A bench/client.ts, npx bun bench/client.ts
+ * npm run bench:client                 # on Node.js, Deno and Bun
+ * npm run bench:client -- node bun     # on some of them
  * ```
  *
- * Each takes its turn in every round, so that what disturbs the machine disturbs all; the medians are compared.
+ * Each client has a process of its own: in one process they share the compiled parser, and what the engine learns of
+ * one slows down another. They take turns, so that what disturbs the machine disturbs all; the medians are compared.
  *
  * @module
  */
-import { fetchEventSource } from "@microsoft/fetch-event-source";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpus } from "node:os";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { EventSource } from "eventsource";
-import { createEventSource } from "eventsource-client";
-import { createParser } from "eventsource-parser";
-import { createClient, EventSource as OurEventSource } from "../src/client.ts";
+import { pinned } from "./process.ts";
 import { median, table } from "./table.ts";
 
-const ROUNDS = Number(process.env.ROUNDS ?? 9);
+const ROUNDS = Number(process.env.ROUNDS ?? 5);
 
-/** Counts events, and resolves when there are enough. */
-type Run = (url: string, event: (data: string) => boolean) => Promise<void>;
-
-const bare: Run = (url, event) =>
-  new Promise((resolve, reject) => {
-    const controller = new AbortController();
-    const { signal } = controller;
-    const parser = createParser({
-      onEvent({ data }) {
-        if (!event(data)) return;
-        controller.abort();
-        resolve();
-      },
-    });
-    const read = async () => {
-      const response = await fetch(url, { signal });
-      const reader = response.body!.getReader();
-      const decoder = new TextDecoder();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        parser.feed(decoder.decode(value, { stream: true }));
-      }
-    };
-    read().catch((error) => signal.aborted || reject(error));
-  });
-
-const contenders: Record<string, Run> = {
-  "eventsource-parser, bare": bare,
-  "streamside createClient": (url, event) =>
-    new Promise((resolve, reject) => {
-      const client = createClient(url);
-      client.addEventListener("tick", ({ data }) => {
-        if (event(data)) client.close();
-      });
-      client.addEventListener("error", reject);
-      client.addEventListener("close", () => resolve());
-      client.connect();
-    }),
-  "streamside EventSource": (url, event) =>
-    new Promise((resolve, reject) => {
-      const source = new OurEventSource(url);
-      source.addEventListener("tick", ({ data }) => {
-        if (!event(data)) return;
-        source.close();
-        resolve();
-      });
-      source.onerror = reject;
-    }),
-  "eventsource": (url, event) =>
-    new Promise((resolve, reject) => {
-      const source = new EventSource(url);
-      source.addEventListener("tick", ({ data }) => {
-        if (!event(data)) return;
-        source.close();
-        resolve();
-      });
-      source.onerror = reject;
-    }),
-  "eventsource-client": (url, event) =>
-    new Promise((resolve) => {
-      const source = createEventSource({
-        url,
-        onMessage: ({ data }) => {
-          if (!event(data)) return;
-          source.close();
-          resolve();
-        },
-      });
-    }),
-  "@microsoft/fetch-event-source": async (url, event) => {
-    const controller = new AbortController();
-    await fetchEventSource(url, {
-      signal: controller.signal,
-      openWhenHidden: true,
-      onmessage: ({ data }) => void (event(data) && controller.abort()),
-      onerror: (error) => {
-        throw error;
-      },
-    });
-  },
+const runtimes: Record<string, { version: () => string; command: string[] }> = {
+  node: { version: () => process.versions.node, command: ["node", "--import", "tsx"] },
+  deno: { version: () => installed("deno"), command: [bin("deno"), "run", "--allow-all"] },
+  bun: { version: () => installed("bun"), command: [bin("bun")] },
 };
 
-const scenarios = [
-  { what: "150 bytes, with id and type, many a chunk", path: "typical", count: 200_000 },
-  { what: "20 bytes, with type, many a chunk", path: "small", count: 400_000 },
-  { what: "150 bytes, with id and type, one a write", path: "single", count: 20_000 },
+const contenders = [
+  "eventsource-parser 4, bare",
+  "eventsource-parser 3, bare",
+  "streamside createClient",
+  "streamside EventSource",
+  "eventsource",
+  "eventsource-client",
+  "@microsoft/fetch-event-source",
 ];
 
-// fetch-event-source is for browsers alone; it does not look at the page when told so, but listens to it.
-const ignore = () => {};
-Object.assign(globalThis, {
-  window: globalThis,
-  document: { addEventListener: ignore, removeEventListener: ignore },
-});
+const scenarios = [
+  { what: "150 bytes, with id and type, many a chunk", stream: "typical?count=400000" },
+  { what: "20 bytes, with type, many a chunk", stream: "small?count=1000000" },
+  { what: "150 bytes, with id and type, one a write", stream: "single?count=20000" },
+];
 
-const server = spawn("node", [
-  "--import",
-  "tsx",
-  fileURLToPath(new URL("client-server.ts", import.meta.url)),
-], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
+interface Result {
+  /** Events a second. */
+  rate: number;
+  /** Processor time of the process for an event, in ns. */
+  cost: number;
+}
+
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runtimes);
+for (const name of chosen) {
+  if (name in runtimes) continue;
+  throw new Error(`a runtime is one of ${Object.keys(runtimes).join(", ")}; got ${name}`);
+}
+
+const server = spawn(...pin(0, ["node", "--import", "tsx", path("client-server.ts")]), {
+  stdio: ["ignore", "pipe", "inherit", "ipc"],
+});
 try {
-  const port = await new Promise<string>((resolve) =>
-    server.stdout!.once("data", (data) => resolve(String(data).trim()))
+  const [port] = await once(createInterface({ input: server.stdout! }), "line") as [string];
+  const streams = scenarios.map(({ stream }) => `http://127.0.0.1:${port}/${stream}`);
+  console.log(
+    `${cpus()[0]?.model.trim()}, median of ${ROUNDS} rounds, each client in processes of its own`,
   );
-  const { versions } = process;
-  const runtime = versions.deno
-    ? `Deno ${versions.deno}`
-    : versions.bun
-    ? `Bun ${versions.bun}`
-    : `Node.js ${versions.node}`;
-  console.log(`${runtime}, ${cpus()[0]?.model}, median of ${ROUNDS} rounds\n`);
-  for (const { what, path, count } of scenarios) {
-    const rates = await measure(`http://127.0.0.1:${port}/${path}?count=${count}`, count);
-    const base = median(rates.get("eventsource-parser, bare")!);
-    const rows = [...rates].map(([name, list]) => {
-      return [name, median(list), (median(list) / base).toFixed(2)];
+  for (const name of chosen) {
+    const { version, command } = runtimes[name]!;
+    console.log(`\n## ${name} ${version()}\n`);
+    const results = new Map(contenders.map((contender) => [contender, [] as Result[][]]));
+    for (let round = 0; round < ROUNDS; round++) {
+      for (let i = 0; i < contenders.length; i++) {
+        const contender = contenders[(i + round) % contenders.length]!;
+        results.get(contender)!.push(
+          measure([...command, path("client-contenders.ts"), contender, ...streams]),
+        );
+      }
+    }
+    scenarios.forEach(({ what }, index) => {
+      const figures = [...results].map(([contender, rounds]) => ({
+        contender,
+        rate: median(rounds.map((of) => of[index]!.rate)),
+        cost: median(rounds.map((of) => of[index]!.cost)),
+      }));
+      const base = figures[0]!.rate;
+      const rows = figures.map(({ contender, rate, cost }) => {
+        return [contender, rate, (rate / base).toFixed(2), cost];
+      });
+      const head = [what, "events/s", "of the bare parser", "ns of processor time"];
+      console.log(table(head, rows, ""));
     });
-    console.log(table([what, "events/s", "of the bare parser"], rows, ""));
   }
 } finally {
   server.kill();
 }
 
-async function measure(url: string, count: number): Promise<Map<string, number[]>> {
-  const names = Object.keys(contenders);
-  const rates = new Map(names.map((name) => [name, [] as number[]]));
-  // The first round warms up.
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (let i = 0; i < names.length; i++) {
-      const name = names[(i + round) % names.length]!;
-      let got = 0;
-      const began = performance.now();
-      await contenders[name]!(url, () => ++got == count);
-      const seconds = (performance.now() - began) / 1000;
-      if (got != count) throw new Error(`${name} got ${got} of ${count} events`);
-      if (round) rates.get(name)!.push(count / seconds);
-    }
-  }
-  return rates;
+/** What a client in a process of its own has measured. */
+function measure(line: string[]): Result[] {
+  return JSON.parse(execFileSync(...pin(1, line), { encoding: "utf8" })) as Result[];
+}
+
+/** A command, on a core of its own where that can be. */
+function pin(core: number, [command, ...rest]: string[]): [string, string[]] {
+  return pinned ? ["taskset", ["-c", String(core), command!, ...rest]] : [command!, rest];
+}
+
+function path(file: string): string {
+  return fileURLToPath(new URL(file, import.meta.url));
+}
+
+function bin(name: string): string {
+  return path(`../node_modules/.bin/${name}`);
+}
+
+function installed(name: string): string {
+  return execFileSync(bin(name), ["--version"], { encoding: "utf8" }).match(/\d+\.\d+\.\d+/)![0];
 }
