@@ -151,9 +151,9 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       // A header is bytes: the standard sends the id as UTF-8, one character a byte.
       const id = unescape(encodeURIComponent(this.lastEventId));
       if (id) headers.set("Last-Event-ID", id);
-      const response = await send(
-        new Request(this.url, { ...init, headers, cache: "no-store", signal }),
-      );
+      // Kept until there is a response: a Request that nobody holds Node.js collects, and then no abort ends its fetch.
+      const request = new Request(this.url, { ...init, headers, cache: "no-store", signal });
+      const response = await send(request);
 
       const reader = response.body?.getReader();
       // Asking the signal at each event would cost as much as parsing it.
@@ -182,7 +182,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       this.#openedAt = Date.now();
       this.emit("open");
 
-      const origin = new URL(response.url || this.url).origin;
+      const origin = new URL(response.url || request.url).origin;
       const parser = createParser({
         maxBufferSize: maxEventBytes,
         onComment: onComment && ((comment) => {

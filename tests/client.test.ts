@@ -18,6 +18,7 @@ import {
   type StreamEvent,
 } from "../src/client.ts";
 import { feeds, freePort, next, record, serve, STREAM, until } from "./client-helpers.ts";
+import { collectGarbage } from "./garbage.ts";
 
 const QUICK = { delay: 1, jitter: 0 };
 
@@ -219,6 +220,28 @@ describe("a client and its server", () => {
       await until(() => server.exchanges.slice(0, 2).every((e) => e.gone), "both to be dropped");
     });
   });
+
+  test(
+    "a silent server is left though garbage was collected meanwhile",
+    { skip: collectGarbage ? false : "garbage cannot be collected from here" },
+    async () => {
+      await using server = await serve((exchange, index) => {
+        if (index == 1) exchange.stream("data: at last\n\n");
+      });
+      await withClient(server.url, { timeout: 300, reconnect: QUICK }, async (client) => {
+        const message = next(client, "message");
+        client.connect();
+        await until(() => server.exchanges.length == 1, "the request");
+        const collecting = setInterval(collectGarbage!, 20);
+        try {
+          await message;
+          await until(() => server.exchanges[0]!.gone, "the silent connection to be dropped");
+        } finally {
+          clearInterval(collecting);
+        }
+      });
+    },
+  );
 
   test("comments keep it alive and reach onComment", async () => {
     await using server = await serve((exchange) => {

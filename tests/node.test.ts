@@ -7,11 +7,10 @@
 import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { describe, test } from "node:test";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { eventStream } from "../mod.ts";
 import { toNodeListener } from "../src/node.ts";
+import { collectGarbage } from "./garbage.ts";
 import {
   listen,
   parseBlock,
@@ -205,8 +204,6 @@ describe("the stream in bytes", () => {
     "the signal of a Request aborts though nobody holds the Request any more",
     onNode,
     async () => {
-      setFlagsFromString("--expose-gc");
-      const collectGarbage = runInNewContext("gc") as () => void;
       let aborted = 0;
       const handler = (request: Request): Response => {
         request.signal.addEventListener("abort", () => aborted++);
@@ -223,7 +220,7 @@ describe("the stream in bytes", () => {
         await client.streamUntil(true, "data: first");
         // What nobody holds is collected by the next turn of the event loop.
         for (let i = 0; i < 3; i++) {
-          collectGarbage();
+          collectGarbage!();
           await new Promise((resolve) => setImmediate(resolve));
         }
         client.destroy();
