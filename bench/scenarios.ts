@@ -117,6 +117,8 @@ const rate: Scenario = {
       at(ON_BUN, 15_000),
       at(ON_DENO, 5000),
       at(ON_DENO, 10_000),
+      at(ON_DENO_NODE, 5000),
+      at(ON_DENO_NODE, 10_000),
       loop,
     ];
     const results = await inTurns(
@@ -263,7 +265,7 @@ const reconnect: Scenario = {
     const live = { rate: 10, seconds: 4 };
     const results = await inTurns(
       effort,
-      [OURS, ON_BUN, ON_DENO],
+      [OURS, ON_BUN, ON_DENO, ON_DENO_NODE],
       (subject) =>
         withClients(subject, 1000, async (server, load) => {
           await paced(server, load, { rate: 100, seconds: 2 * effort.scale });

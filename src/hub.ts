@@ -336,6 +336,25 @@ const DEFAULT_LOGGER: Logger = {
   error: (...data) => console.error(...data),
 };
 
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+/** A logger that throws costs its line, and not the heartbeats or the connection that it was to tell of. */
+function guarded(logger: Logger): Logger {
+  const guard = (level: keyof Logger) => (...data: unknown[]): void => {
+    try {
+      logger[level](...data);
+    } catch (error) {
+      console.error(`streamside: the logger's ${level} threw`, error);
+    }
+  };
+  return {
+    debug: guard("debug"),
+    info: guard("info"),
+    warn: guard("warn"),
+    error: guard("error"),
+  };
+}
+
 const COUNTERS = {
   events: 0,
   connects: 0,
@@ -400,8 +419,9 @@ class LogHub implements OpenableHub {
 
   constructor(options: HubOptions) {
     const history = options.history ?? {};
-    this.logger = options.logger ?? DEFAULT_LOGGER;
-    checkMethods("logger", this.logger, ["debug", "info", "warn", "error"]);
+    const logger = options.logger ?? DEFAULT_LOGGER;
+    checkMethods("logger", logger, LEVELS);
+    this.logger = guarded(logger);
     this.maxEventBytes = bound("maxEventBytes", options.maxEventBytes, 1024 * 1024);
     this.#heartbeat = bound("heartbeat", options.heartbeat, 15_000);
     this.#retry = Math.round(bound("retry", options.retry, 2_000));

@@ -197,7 +197,8 @@ class OwnLog implements Log {
 
   #trim(): void {
     const { events, bytes, age } = this.#bounds;
-    const size = ({ start, end }: LogEntry) => end - start;
+    const size = ({ start, end, except }: LogEntry) =>
+      [...except ?? []].reduce((sum, session) => sum + 40 + session.length, end - start);
     let held = this.#entries.reduce((sum, entry) => sum + size(entry), 0);
     const isOver = () =>
       this.#entries.length > events || held > bytes || this.#entries[0]!.time < Date.now() - age;

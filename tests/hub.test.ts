@@ -822,6 +822,29 @@ describe("what the hub tells of", () => {
       assertEquals(told.length, 7);
     }));
 
+  test("a logger that throws stops neither a sweep nor a connection, and is told of", async () => {
+    const { error: report } = console;
+    const reports: string[] = [];
+    console.error = (...data) => reports.push(data.join(" "));
+    try {
+      const fail = () => {
+        throw new Error("a bad logger");
+      };
+      const logger = { debug: fail, info: fail, warn: fail, error: fail };
+      await withHub({ heartbeat: 20, logger }, async (hub) => {
+        const grace = new EventReader(hub.subscribe("grace"));
+        const ada = new EventReader(hub.subscribe("ada", { expires: Date.now() + 30 }));
+        await ada.rest();
+        for (let i = 0; i < 3; i++) await grace.block();
+        await hub.send("grace", "e", 1);
+        assertEquals(await grace.data(1), ["1"]);
+      });
+    } finally {
+      console.error = report;
+    }
+    assert(reports.some((text) => text.includes("debug threw") && text.includes("a bad logger")));
+  });
+
   test("on: lag, and stats: lags, when a reader takes less than is sent", () =>
     withHub({}, async (hub) => {
       const lags: unknown[] = [];

@@ -90,6 +90,11 @@ describe("memoryLog", () => {
     for (let i = 1; i <= 4; i++) await exact.append(record("x"));
     assertEquals((await exact.read(1, 10))!.length, 3, "as many as fit to the byte are held");
 
+    const few = memoryLog({ bytes: 1000 });
+    const except = Array.from({ length: 100 }, (_, i) => `${i}`);
+    for (let i = 1; i <= 2; i++) await few.append({ ...record("x"), except });
+    assertEquals(await few.read(1, 10), null, "names in `except` count");
+
     const byAge = memoryLog({ age: 50 });
     await byAge.append(record("old"));
     assertEquals((await byAge.read(0, 10))!.length, 1);
