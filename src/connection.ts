@@ -44,6 +44,25 @@ export interface ConnectionOwner {
   gone(connection: Connection): void;
 }
 
+/** What a connection begins with. */
+export interface ConnectionStart {
+  /** See {@link Connection.number}. */
+  readonly number: number;
+  /** See {@link Connection.session}. */
+  readonly session: string;
+  /** What it subscribes to. */
+  readonly channels: ReadonlySet<string>;
+  /**
+   * The position that it goes on after; without one it begins at the head of the log. {@link NOWHERE} is one that the log
+   * does not know.
+   */
+  readonly position: number | undefined;
+  /** See {@link Connection.deadline}. */
+  readonly deadline: number;
+  /** See {@link Connection.deadlineReason}. */
+  readonly deadlineReason: EndReason;
+}
+
 /** The position of a connection that has none that the log knows: it is owed a reset. */
 export const NOWHERE = -1;
 
@@ -86,27 +105,16 @@ export class Connection implements SinkOwner {
   taken = 0;
   readonly #owner: ConnectionOwner;
 
-  /** A connection that is opened at the head of the log and goes on from `cursor`. */
-  constructor(
-    owner: ConnectionOwner,
-    at: {
-      number: number;
-      session: string;
-      group: Group;
-      openedAt: number;
-      cursor: number;
-      deadline: number;
-      deadlineReason: EndReason;
-    },
-  ) {
+  /** A connection of `group` that is opened when `head` is the head of the log. */
+  constructor(owner: ConnectionOwner, start: ConnectionStart, group: Group, head: number) {
     this.#owner = owner;
-    this.number = at.number;
-    this.session = at.session;
-    this.group = at.group;
-    this.openedAt = at.openedAt;
-    this.cursor = at.cursor;
-    this.deadline = at.deadline;
-    this.deadlineReason = at.deadlineReason;
+    this.number = start.number;
+    this.session = start.session;
+    this.group = group;
+    this.openedAt = head;
+    this.cursor = start.position ?? head;
+    this.deadline = start.deadline;
+    this.deadlineReason = start.deadlineReason;
   }
 
   drained(): void {

@@ -10,6 +10,7 @@
 import {
   Connection,
   type ConnectionOwner,
+  type ConnectionStart,
   type EndReason,
   type Group,
   NOWHERE,
@@ -180,39 +181,22 @@ export class Delivery implements ConnectionOwner {
     return count;
   }
 
-  /**
-   * Adds a connection. It goes on after `position`, or, without one, at the head of the log; {@link NOWHERE} is a
-   * position that the log does not know.
-   */
-  add(
-    at: {
-      number: number;
-      session: string;
-      channels: ReadonlySet<string>;
-      position: number | undefined;
-      deadline: number;
-      deadlineReason: EndReason;
-    },
-  ): Connection {
+  /** Adds a connection. */
+  add(start: ConnectionStart): Connection {
     this.prune(Date.now());
-    const group = this.#group(at.channels);
+    const group = this.#group(start.channels);
     const { head } = this.#window;
-    const connection = new Connection(this, {
-      ...at,
-      group,
-      openedAt: head,
-      cursor: at.position ?? head,
-    });
+    const connection = new Connection(this, start, group, head);
     this.connections.add(connection);
     group.connections.add(connection);
-    const ofSession = this.sessions.get(at.session);
+    const ofSession = this.sessions.get(start.session);
     if (ofSession) ofSession.add(connection);
-    else this.sessions.set(at.session, new Set([connection]));
-    if (at.position !== undefined) {
+    else this.sessions.set(start.session, new Set([connection]));
+    if (start.position !== undefined) {
       connection.lagging = true;
       this.lagging++;
       // A server whose log lags behind another's may be shown a cursor it has not come to: the log itself knows.
-      if (at.position > head) void this.#readLog(connection);
+      if (start.position > head) void this.#readLog(connection);
     }
     return connection;
   }

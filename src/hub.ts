@@ -523,7 +523,7 @@ class LogHub implements OpenableHub {
     checkName("session", session);
     const channels = channelsOf(options);
     const lastEventId = lastEventIdOf(options);
-    const deadline = this.#deadline(options.expires);
+    const { deadline, deadlineReason } = this.#deadline(options.expires);
     this.#admit(session, channels);
     const { epoch } = this.#delivery;
     const connection = this.#delivery.add({
@@ -531,7 +531,8 @@ class LogHub implements OpenableHub {
       session,
       channels,
       position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? NOWHERE,
-      ...deadline,
+      deadline,
+      deadlineReason,
     });
     this.#opened(connection, lastEventId);
     return connection;
