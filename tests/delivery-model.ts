@@ -24,6 +24,11 @@ export interface Sent {
   readonly bytes: number;
 }
 
+/** What the sessions that do not get an event count for in the history. */
+function bytesOfExcept(sessions: Iterable<string>): number {
+  return [...sessions].reduce((sum, session) => sum + 40 + session.length, 0);
+}
+
 /** A position in one life of the log. */
 export interface Place {
   readonly life: Life;
@@ -64,11 +69,12 @@ export class Life {
 
   add(sent: Omit<Sent, "position" | "bytes" | "time">): Sent {
     const position = this.head + this.#stride;
-    const bytes = sent.to.kind === "disconnect" ? 0 : new TextEncoder().encode(
+    const encoded = sent.to.kind === "disconnect" ? 0 : new TextEncoder().encode(
       `event: ${sent.event}\n${
         sent.data.split("\n").map((line) => `data: ${line}\n`).join("")
       }id: ${this.epoch}-${position}\n\n`,
     ).length;
+    const bytes = encoded + (sent.to.kind === "all" ? bytesOfExcept(sent.to.except) : 0);
     const added = { ...sent, position, bytes, time: Date.now() };
     this.sent.push(added);
     this.#bytes += bytes;
@@ -197,8 +203,7 @@ class OwnLog implements Log {
 
   #trim(): void {
     const { events, bytes, age } = this.#bounds;
-    const size = ({ start, end, except }: LogEntry) =>
-      [...except ?? []].reduce((sum, session) => sum + 40 + session.length, end - start);
+    const size = ({ start, end, except }: LogEntry) => end - start + bytesOfExcept(except ?? []);
     let held = this.#entries.reduce((sum, entry) => sum + size(entry), 0);
     const isOver = () =>
       this.#entries.length > events || held > bytes || this.#entries[0]!.time < Date.now() - age;
