@@ -46,6 +46,18 @@ const bare = (create: typeof createParser): Run => (url, event) =>
     read().catch((error) => signal.aborted || reject(error));
   });
 
+/** A class with the interface of the standard's. */
+const standard = (Source: typeof EventSource | typeof OurEventSource): Run => (url, event) =>
+  new Promise((resolve, reject) => {
+    const source = new Source(url);
+    source.addEventListener("tick", ({ data }: { data: string }) => {
+      if (!event(data)) return;
+      source.close();
+      resolve();
+    });
+    source.onerror = reject;
+  });
+
 const contenders: Record<string, Run> = {
   "eventsource-parser 4, bare": bare(createParser),
   "eventsource-parser 3, bare": bare(createParser3),
@@ -59,26 +71,8 @@ const contenders: Record<string, Run> = {
       client.addEventListener("close", () => resolve());
       client.connect();
     }),
-  "streamside EventSource": (url, event) =>
-    new Promise((resolve, reject) => {
-      const source = new OurEventSource(url);
-      source.addEventListener("tick", ({ data }) => {
-        if (!event(data)) return;
-        source.close();
-        resolve();
-      });
-      source.onerror = reject;
-    }),
-  "eventsource": (url, event) =>
-    new Promise((resolve, reject) => {
-      const source = new EventSource(url);
-      source.addEventListener("tick", ({ data }) => {
-        if (!event(data)) return;
-        source.close();
-        resolve();
-      });
-      source.onerror = reject;
-    }),
+  "streamside EventSource": standard(OurEventSource),
+  "eventsource": standard(EventSource),
   "eventsource-client": (url, event) =>
     new Promise((resolve) => {
       const source = createEventSource({

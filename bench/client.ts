@@ -53,7 +53,7 @@ interface Result {
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runtimes);
 for (const name of chosen) {
-  if (name in runtimes) continue;
+  if (Object.hasOwn(runtimes, name)) continue;
   throw new Error(`a runtime is one of ${Object.keys(runtimes).join(", ")}; got ${name}`);
 }
 
