@@ -27,10 +27,11 @@ import { Audience, type Range, select, Window } from "./window.ts";
 export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;
 
 /**
- * The longest wait between two fan-outs, in ms. What a fan-out costs for each connection is worth sharing between
- * events; what it costs for each byte is not, and waiting in proportion to it could at most fill half of the time.
+ * The longest wait between two fan-outs, in ms for each connection: about what a write takes. What a fan-out costs for
+ * each connection is worth sharing between events; what it costs for each byte is not, and waiting in proportion to it
+ * could at most fill half of the time.
  */
-const MAX_WAIT = 10;
+const MAX_WAIT_EACH = 0.01;
 /**
  * Readers that catch up from different positions meet at multiples of this one, and share bytes from there: for 900
  * of them that halved the cost of an event, and kept it the same whatever the size of the history.
@@ -87,6 +88,8 @@ export class Delivery implements ConnectionOwner {
   #settled = 0;
   #beatDue = false;
   #running = false;
+  /** When the next fan-out may begin, by `performance.now()`. */
+  #notBefore = 0;
   readonly #turns = new Turns();
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble: readers that come together share it. */
@@ -267,7 +270,8 @@ export class Delivery implements ConnectionOwner {
   }
 
   #group(channels: ReadonlySet<string>): Group {
-    const name = JSON.stringify([...channels].sort());
+    // Most have none, and come in waves.
+    const name = channels.size === 0 ? "[]" : JSON.stringify([...channels].sort());
     let group = this.#groups.get(name);
     if (group) return group;
     group = { name, audience: new Audience(channels), connections: new Set() };
@@ -297,7 +301,9 @@ export class Delivery implements ConnectionOwner {
   }
 
   async #run(): Promise<void> {
-    for (;;) {
+    while (this.#flushed < this.#window.head || this.#beatDue) {
+      const wait = this.#notBefore - performance.now();
+      if (wait > 0) await sleep(wait);
       const started = performance.now();
       this.#turns.begin();
       try {
@@ -307,9 +313,9 @@ export class Delivery implements ConnectionOwner {
       }
       // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
       await this.#turns.next();
-      // With nothing new there is no load, and the next event goes out at once.
-      if (this.#flushed === this.#window.head && !this.#beatDue) break;
-      await sleep(Math.min(performance.now() - started, MAX_WAIT));
+      const ended = performance.now();
+      const longest = this.connections.size * MAX_WAIT_EACH;
+      this.#notBefore = ended + Math.min(ended - started, longest);
     }
     this.#running = false;
   }

@@ -25,8 +25,9 @@ export function serveConnection(
   (outgoing as WithSink)[SINK] = sink;
   outgoing.on("close", onClose);
   if (socket) {
+    // One that serves its second stream has the listener already.
+    if (!(SINK in socket)) socket.on("drain", onDrain);
     (socket as WithSink)[SINK] = sink;
-    if (!socket.listeners("drain").includes(onDrain)) socket.on("drain", onDrain);
   } else outgoing.on("drain", onDrain);
   // The client may have gone while `authenticate` was at work.
   if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();

@@ -18,6 +18,8 @@ const CROWD = 80;
 class Reader {
   readonly got: string[] = [];
   readonly ids: (string | undefined)[] = [];
+  /** How many chunks it got. */
+  chunks = 0;
   readonly #stream: ReadableStreamDefaultReader<Uint8Array>;
 
   constructor(stream: ReadableStream<Uint8Array>, reads = true) {
@@ -30,6 +32,7 @@ class Reader {
     for (;;) {
       const { done, value } = await this.#stream.read();
       if (done) return void this.got.push("end");
+      this.chunks++;
       for (const text of decoder.decode(value).split("\n\n").slice(0, -1)) {
         const { event, data, id, comments } = parseBlock(text);
         if (event === "streamside:reset") this.got.push("reset");
@@ -193,6 +196,54 @@ describe("while a fan-out lets others work", () => {
         await scene.beat();
         scene.assertAll("1", "beat");
         assertEquals(hub.stats().connections, CROWD - 40);
+      }));
+  }
+});
+
+describe("after a fan-out", () => {
+  for (
+    const { step, least, most, why } of [
+      { step: 0.1, least: 1, most: 3, why: "as long as it took" },
+      { step: 5, least: 4, most: 5, why: "a hundredth of a millisecond for each connection at most" },
+    ]
+  ) {
+    test(`the next waits ${why}, and carries all that came meanwhile`, () =>
+      withVirtualTime(async (time) => {
+        const hub = createHub({ logger: quietLogger });
+        const crowd = Array.from({ length: 500 }, () => new Reader(hub.subscribe("crowd")));
+        const turns = async () => {
+          for (let i = 0; i < 60; i++) await time.advance(0);
+        };
+        const assertAll = (...got: string[]) => {
+          for (const reader of crowd) assertEquals(reader.got, got);
+        };
+        await turns();
+        time.step = step;
+        await hub.broadcast("e", 1);
+        await turns();
+        time.step = 0;
+        assertAll("1");
+
+        // Nothing was there when it ended.
+        const [{ chunks }] = crowd as [Reader];
+        await hub.broadcast("e", 2);
+        await turns();
+        await hub.broadcast("e", 3);
+        await time.advance(least - 0.1);
+        await turns();
+        assertAll("1");
+        await time.advance(most - least + 0.1);
+        await turns();
+        assertAll("1", "2", "3");
+        for (const reader of crowd) assertEquals(reader.chunks, chunks + 1);
+
+        // Nothing was sent for that long.
+        await time.advance(most);
+        await hub.broadcast("e", 4);
+        await turns();
+        assertAll("1", "2", "3", "4");
+        for (const reader of crowd) await reader.cancel();
+        await hub.close();
       }));
   }
 });
