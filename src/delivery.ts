@@ -33,6 +33,11 @@ export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;
  */
 const MAX_WAIT_EACH = 0.01;
 /**
+ * The longest wait of all, in ms. With 60, 5 000 clients that came back at once had caught up as soon, and the p99 of
+ * all others was 130 ms in place of 105.
+ */
+const MAX_WAIT = 40;
+/**
  * Readers that catch up from different positions meet at multiples of this one, and share bytes from there: for 900
  * of them that halved the cost of an event, and kept it the same whatever the size of the history.
  */
@@ -314,7 +319,7 @@ export class Delivery implements ConnectionOwner {
       // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
       await this.#turns.next();
       const ended = performance.now();
-      const longest = this.connections.size * MAX_WAIT_EACH;
+      const longest = Math.min(MAX_WAIT, this.connections.size * MAX_WAIT_EACH);
       this.#notBefore = ended + Math.min(ended - started, longest);
     }
     this.#running = false;
