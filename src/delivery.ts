@@ -31,7 +31,7 @@ export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;
  * each connection is worth sharing between events; what it costs for each byte is not, and waiting in proportion to it
  * could at most fill half of the time.
  */
-const MAX_WAIT_EACH = 0.01;
+const MAX_WAIT_EACH = 0.012;
 /**
  * The longest wait of all, in ms. With 60, 5 000 clients that came back at once had caught up as soon, and the p99 of
  * all others was 130 ms in place of 105.
