@@ -270,7 +270,10 @@ class Routes<I extends Identity> {
         );
       }
     }
-    if (request.method === "HEAD") return streamAnswer(null);
+    if (request.method === "HEAD") {
+      this.#hub.assertOpen();
+      return streamAnswer(null);
+    }
     const connection = this.#hub[OPEN](identity.session, {
       channels: wanted.length > 0 ? wanted : granted,
       // A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3).

@@ -387,6 +387,8 @@ export const COUNT: unique symbol = Symbol("streamside.count");
 export interface OpenableHub extends Hub {
   /** Its log has been reached: subscribers are taken. */
   readonly isOpen: boolean;
+  /** Throws what a subscriber gets while none is taken. */
+  assertOpen(): void;
   /** As {@link Hub.subscribe}, for a sink that is still to be set. */
   [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
   /** Counts one more. */
@@ -480,6 +482,11 @@ class LogHub implements OpenableHub {
 
   get isOpen(): boolean {
     return this.#delivery.epoch !== "";
+  }
+
+  assertOpen(): void {
+    if (this.draining) throw closed();
+    if (!this.isOpen) throw notOpen();
   }
 
   [COUNT](refused: "refusedBodies" | "refusedQueries"): void {
@@ -658,8 +665,7 @@ class LogHub implements OpenableHub {
 
   #admit(session: string, channels: ReadonlySet<string>): void {
     const { connections, leaving, sessions } = this.#delivery;
-    if (this.draining) throw closed();
-    if (!this.isOpen) throw notOpen();
+    this.assertOpen();
     if (channels.size > this.#maxChannels) {
       this.#counters.refusedChannels++;
       throw new StreamsideError(

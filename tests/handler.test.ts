@@ -139,6 +139,10 @@ describe("subscribe", () => {
       assertEquals((await head("ada")).status, 200);
       assertEquals((await head("ada")).headers.get("content-type"), "text/event-stream");
       assertEquals((await head("")).status, 401);
+      const closing = service.hub.close({ within: 50 });
+      const refused = await head("ada");
+      assertEquals([refused.status, refused.headers.get("retry-after")], [503, "1"]);
+      await closing;
       assertEquals(service.hub.stats().connects, 0);
     }));
 });
