@@ -1,7 +1,7 @@
 /**
  * The benchmark: this library and its peers, in one run.
  *
- *     npm run bench                     everything (about 25 minutes), and writes the tables of bench/README.md
+ *     npm run bench                     everything (about 30 minutes), and writes the tables of bench/README.md
  *     npm run bench -- cpu rate         only those
  *     npm run bench -- --write cpu      only that, and writes its table
  *     npm run bench -- --quick          one short round of everything, nothing written
