@@ -275,8 +275,7 @@ export class Delivery implements ConnectionOwner {
   }
 
   #group(channels: ReadonlySet<string>): Group {
-    // Most have none, and come in waves.
-    const name = channels.size === 0 ? "[]" : JSON.stringify([...channels].sort());
+    const name = JSON.stringify([...channels].sort());
     let group = this.#groups.get(name);
     if (group) return group;
     group = { name, audience: new Audience(channels), connections: new Set() };
@@ -319,6 +318,8 @@ export class Delivery implements ConnectionOwner {
       // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
       await this.#turns.next();
       const ended = performance.now();
+      // Also when nothing new is there yet: with 6 000 connections and an event every 100 ms, fan-outs took 85 % of the
+      // core from the clients that were still to connect.
       const longest = Math.min(MAX_WAIT, this.connections.size * MAX_WAIT_EACH);
       this.#notBefore = ended + Math.min(ended - started, longest);
     }
