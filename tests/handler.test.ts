@@ -932,7 +932,10 @@ describe("health and metrics", () => {
       };
       assertEquals(await health(), [503, "log-unavailable"]);
       await problem(service.get("ada"), 503, "log-unavailable");
+      const head = () => fetch(`${service.base}/subscribe?sessionId=ada`, { method: "HEAD" });
+      assertEquals((await head()).status, 503);
       follower.opened("epoch", 0);
+      assertEquals((await head()).status, 200);
       assertEquals(await health(), [200, "ok"]);
       await (await service.subscribe("ada")).cancel();
     });
