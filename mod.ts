@@ -25,10 +25,10 @@
  */
 
 export { StreamsideError, type StreamsideErrorCode } from "./src/errors.ts";
-export { type Address, EntryWriter, type LogEntry, type LogRecord } from "./src/entry.ts";
-export type { HistoryOptions } from "./src/history.ts";
-export { type Log, type LogFollower, memoryLog } from "./src/log.ts";
-export type { EndReason } from "./src/connection.ts";
+export { type Address, EntryWriter, type LogEntry, type LogRecord } from "./src/log/entry.ts";
+export type { HistoryOptions } from "./src/log/history.ts";
+export { type Log, type LogFollower, memoryLog } from "./src/log/log.ts";
+export type { EndReason } from "./src/hub/connection.ts";
 export {
   type BroadcastOptions,
   type CloseOptions,
@@ -43,7 +43,7 @@ export {
   type SendOptions,
   type SendResult,
   type SubscribeOptions,
-} from "./src/hub.ts";
+} from "./src/hub/hub.ts";
 export {
   createHandler,
   type Handler,
@@ -51,5 +51,5 @@ export {
   type Identity,
   type Message,
   sessionFromRequest,
-} from "./src/handler.ts";
-export { eventStream, type EventStreamOptions, type StreamEvent } from "./src/event-stream.ts";
+} from "./src/http/handler.ts";
+export { eventStream, type EventStreamOptions, type StreamEvent } from "./src/http/event-stream.ts";

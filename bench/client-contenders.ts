@@ -10,7 +10,7 @@ import { createEventSource } from "eventsource-client";
 import { createParser } from "eventsource-parser";
 import { createRequire } from "node:module";
 import process from "node:process";
-import { createClient, EventSource as OurEventSource } from "../src/client.ts";
+import { createClient, EventSource as OurEventSource } from "../src/client/mod.ts";
 import { median } from "./table.ts";
 
 /** The parser that eventsource and eventsource-client bring along. */

@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { createHandler, createHub, sessionFromRequest } from "../mod.ts";
-import { toNodeListener } from "../src/node.ts";
+import { toNodeListener } from "../src/node/mod.ts";
 
 const scope = globalThis as unknown as {
   gc?: () => void;

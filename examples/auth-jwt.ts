@@ -39,7 +39,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { errors, jwtVerify, SignJWT } from "jose";
 import { createHandler, createHub, type Hub, type Identity, type Message } from "../mod.ts";
-import { toNodeListener } from "../src/node.ts";
+import { toNodeListener } from "../src/node/mod.ts";
 
 /** Somebody who may log in, and what they may do then. */
 export interface Account {

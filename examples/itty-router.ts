@@ -13,7 +13,7 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { AutoRouter, error, type IRequest } from "itty-router";
 import { createHandler, createHub, sessionFromRequest } from "../mod.ts";
-import { toNodeListener } from "../src/node.ts";
+import { toNodeListener } from "../src/node/mod.ts";
 
 const people = new Set(["ada", "grace"]);
 const hub = createHub<{ greeting: { from: string } }>();

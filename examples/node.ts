@@ -6,7 +6,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
-import { toNodeListener } from "../src/node.ts";
+import { toNodeListener } from "../src/node/mod.ts";
 import { createApp } from "./app/app.ts";
 
 const app = await createApp();

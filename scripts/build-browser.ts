@@ -15,7 +15,7 @@ const licenses = await Promise.all(
   ),
 );
 const notices = `/*!\nstreamside\n\n${licenses[0]}\neventsource-parser\n\n${licenses[1]}*/\n`;
-const script = bundle('export * from "./src/client.ts";');
+const script = bundle('export * from "./src/client/mod.ts";');
 
 await mkdir(new URL("dist/", root), { recursive: true });
 await writeFile(new URL("dist/client.browser.js", root), [notices, script]);

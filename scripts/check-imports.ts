@@ -15,19 +15,19 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = ["eventsource-parser"];
 /** What server and client share: the reconnection policy. */
-const shared = ["src/backoff.ts"];
+const shared = ["src/client/backoff.ts"];
 
 const server = reach("mod.ts");
-const client = reach("src/client.ts");
+const client = reach("src/client/mod.ts");
 const faults = [
   ...[...server].filter(foreign).map((name) => `mod.ts reaches ${name}`),
-  ...[...client].filter(foreign).map((name) => `src/client.ts reaches ${name}`),
+  ...[...client].filter(foreign).map((name) => `src/client/mod.ts reaches ${name}`),
   ...[...client].filter((name) => name.startsWith("src/") && server.has(name))
     .filter((name) => !shared.includes(name))
-    .map((name) => `src/client.ts reaches the server's ${name}`),
+    .map((name) => `src/client/mod.ts reaches the server's ${name}`),
 ];
 for (const fault of faults) console.error(fault);
-console.log(`mod.ts reaches ${server.size} modules, src/client.ts ${client.size}`);
+console.log(`mod.ts reaches ${server.size} modules, src/client/mod.ts ${client.size}`);
 process.exitCode = faults.length > 0 ? 1 : 0;
 
 function foreign(name: string): boolean {

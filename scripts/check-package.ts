@@ -8,7 +8,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { snippets, surroundings } from "./snippets.ts";
@@ -108,9 +108,12 @@ console.log(JSON.stringify(names));
 
 /** The files whose examples a user reads. */
 async function documented(): Promise<string[]> {
-  const internal = ["backoff.ts"];
-  const sources = (await readdir(join(root, "src"))).filter((name) => !internal.includes(name));
-  return ["README.md", "mod.ts", ...sources.sort().map((name) => `src/${name}`)];
+  const internal = ["src/client/backoff.ts"];
+  const sources = (await readdir(join(root, "src"), { recursive: true }))
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => `src/${name.replaceAll(sep, "/")}`)
+    .filter((name) => !internal.includes(name));
+  return ["README.md", "mod.ts", ...sources.sort()];
 }
 
 function step(name: string): void {

@@ -25,5 +25,5 @@ for (const [what, bytes, limit] of lines) {
 }
 
 function size(names: string): number {
-  return gzipSync(bundle(`export { ${names} } from "./src/client.ts";`), { level: 9 }).length;
+  return gzipSync(bundle(`export { ${names} } from "./src/client/mod.ts";`), { level: 9 }).length;
 }

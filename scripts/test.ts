@@ -4,7 +4,7 @@
  *
  * ```sh
  * npm test                                  # everything
- * npm test -- client backoff                # the files with one of these in their name
+ * npm test -- client backoff                # the files with one of these in their path
  * npm test -- --runtime node --limit 5      # one runtime, ended after five minutes
  * ```
  *
@@ -16,7 +16,7 @@ import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join, resolve, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -72,11 +72,11 @@ for (const name of values.runtime) {
   throw new Error(`--runtime is one of ${known}, got ${JSON.stringify(name)}`);
 }
 
-const files = (await readdir(join(root, "tests")))
+const files = (await readdir(join(root, "tests"), { recursive: true }))
   .filter((name) => name.endsWith(".test.ts"))
+  .map((name) => `tests/${name.replaceAll(sep, "/")}`)
   .filter((name) => positionals.length === 0 || positionals.some((part) => name.includes(part)))
-  .sort()
-  .map((name) => `tests/${name}`);
+  .sort();
 if (files.length === 0) throw new Error(`no file in tests/ matches ${positionals.join(", ")}`);
 
 const reports = await mkdtemp(join(tmpdir(), "streamside-test-"));

@@ -20,7 +20,7 @@
  *
  * @module
  */
-import { type Client, type ClientOptions, createClient, type StreamEvent } from "./client.ts";
+import { type Client, type ClientOptions, createClient, type StreamEvent } from "./client/mod.ts";
 
 /** The options of {@link createTestClient}. */
 export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {

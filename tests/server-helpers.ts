@@ -17,7 +17,7 @@ import {
   type Logger,
   sessionFromRequest,
 } from "../mod.ts";
-import { type FetchHandler, toNodeListener } from "../src/node.ts";
+import { type FetchHandler, toNodeListener } from "../src/node/mod.ts";
 
 /** The runtime that runs this test. */
 export const runtime: "node" | "deno" | "bun" = "Deno" in globalThis

@@ -8,7 +8,7 @@
 import { createServer } from "node:http";
 import process from "node:process";
 import { createHandler, createHub } from "../../mod.ts";
-import { toNodeListener } from "../../src/node.ts";
+import { toNodeListener } from "../../src/node/mod.ts";
 import { drive, PORT } from "./driver.ts";
 
 interface Runtimes {

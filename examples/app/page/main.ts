@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type Client, createClient, type StreamEvent } from "../../../src/client.ts";
+import { type Client, createClient, type StreamEvent } from "../../../src/client/mod.ts";
 import type { Events } from "../events.ts";
 
 /** What the server answers a login with. */

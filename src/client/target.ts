@@ -1,0 +1,199 @@
+/**
+ * What every client is to its user: an `EventTarget` with `EventSource`'s attributes, `on…` handlers and async
+ * iterators, where a listener that throws is reported and harms nothing else.
+ *
+ * @module
+ */
+import type { StreamEvent, StreamMessage } from "./event.ts";
+import type { ClientListener, ClientOptions } from "./types.ts";
+
+export const CONNECTING = 0;
+export const OPEN = 1;
+export const CLOSED = 2;
+
+interface Listener {
+  type: string;
+  /** `null` once it is removed: a dispatch under way leaves it out. */
+  callback: EventListenerOrEventListenerObject | null;
+  once?: boolean | undefined;
+}
+
+type ListenerFunction<Argument> = Extract<ClientListener<Argument>, (...args: never) => unknown>;
+type ListenerObject<Argument> = Exclude<ClientListener<Argument>, (...args: never) => unknown>;
+
+/**
+ * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
+ * parsing does. For each type, one native listener leads events that are dispatched natively to the same place.
+ */
+export class ClientTarget<Options extends ClientOptions = ClientOptions> extends EventTarget {
+  static readonly CONNECTING: 0 = CONNECTING;
+  static readonly OPEN: 1 = OPEN;
+  static readonly CLOSED: 2 = CLOSED;
+  readonly CONNECTING: 0 = CONNECTING;
+  readonly OPEN: 1 = OPEN;
+  readonly CLOSED: 2 = CLOSED;
+
+  declare readonly url: string;
+  declare readonly withCredentials: boolean;
+  readyState: number = CLOSED;
+  declare lastEventId: string;
+  /** Called when a connection stands. */
+  declare onopen: ((event: Event) => unknown) | null;
+  /** Called for events without a type of their own. */
+  declare onmessage: ((event: MessageEvent) => unknown) | null;
+  /** Called when a connection fails or ends. */
+  declare onerror: ((event: Event) => unknown) | null;
+
+  declare protected readonly options: Options;
+  /** In order. */
+  #listeners: Listener[] = [];
+  /**
+   * Those of the type that came last, which mostly comes next, too: one comparison finds that out. A dispatch goes on
+   * with the list that it began with.
+   */
+  #matching!: readonly Listener[];
+  #matched: unknown;
+  /** The iterators under way, with the type that each is for. */
+  #readers: [ReadableStreamDefaultController<StreamMessage>, string | undefined][] = [];
+  /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
+  #ended: boolean | undefined;
+
+  constructor(url: string | URL, options: Options = {} as Options) {
+    super();
+    // A handler in place of the network is at no address, so that any will do.
+    const base = globalThis.document?.baseURI ?? globalThis.location ??
+      (options.fetch && "http://localhost");
+    try {
+      this.url = new URL(url, base as string).href;
+    } catch {
+      throw new DOMException(url as string, "SyntaxError");
+    }
+    this.options = options;
+    this.withCredentials = options.credentials == "include";
+    this.lastEventId = options.lastEventId ?? "";
+    for (const type of ["open", "message", "error"]) {
+      const name = "on" + type as "onopen";
+      this[name] = null;
+      this.addEventListener(type, (event) => this[name]?.(event));
+    }
+  }
+
+  override addEventListener(
+    type: "open" | "error",
+    callback: ClientListener<Event> | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    callback: ClientListener<MessageEvent> | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    callback: EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    callback: EventListenerOrEventListenerObject | null,
+    options: AddEventListenerOptions | boolean = {},
+  ): void {
+    const { once, signal } = options as AddEventListenerOptions;
+    super.addEventListener(type, this);
+    if (
+      callback && !signal?.aborted &&
+      this.#listeners.every((known) => known.type != type || known.callback != callback)
+    ) {
+      this.#listeners.push({ type, callback, once });
+      this.#matched = 0;
+      signal?.addEventListener("abort", () => this.removeEventListener(type, callback));
+    }
+  }
+
+  override removeEventListener(
+    type: string,
+    // deno-lint-ignore no-explicit-any
+    callback: ClientListener<any> | null,
+  ): void {
+    this.#listeners = this.#listeners.filter((known) =>
+      known.type != type || known.callback != callback ||
+      (known.callback = null)
+    );
+    this.#matched = 0;
+  }
+
+  /** Iterates over the events of the stream from now on; see `Client`. */
+  events(type?: string): AsyncIterableIterator<StreamEvent> {
+    let reader: ReadableStreamDefaultController<StreamMessage>;
+    const stream = new ReadableStream<StreamMessage>({
+      start: (controller) => {
+        reader = controller;
+        if (this.#ended && this.readyState == CLOSED) reader.close();
+        else this.#readers.push([reader, type]);
+      },
+      cancel: () => {
+        this.#readers = this.#readers.filter(([other]) => other != reader);
+      },
+    }).getReader();
+    return {
+      next: () => stream.read(),
+      return() {
+        stream.cancel();
+        return stream.read();
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    } as unknown as AsyncIterableIterator<StreamEvent>;
+  }
+
+  /** Hands an event of the stream to listeners and iterators. */
+  protected deliver(event: StreamMessage): void {
+    for (const [reader, type] of this.#readers) {
+      if (!type || event.type == type) reader.enqueue(event);
+    }
+    this.handleEvent(event);
+  }
+
+  /** Raises an event of the client's own. */
+  protected emit(type: string, detail?: object): void {
+    this.options.logger?.debug(type, detail);
+    this.dispatchEvent(Object.assign(new Event(type), detail));
+  }
+
+  /** Ends the iterators: the client has closed for good. */
+  protected end(): void {
+    this.#ended = true;
+    for (const [reader] of this.#readers) reader.close();
+    this.#readers = [];
+  }
+
+  /** Calls the listeners. The platform calls it, too, for events that are dispatched natively. */
+  handleEvent(event: Event | StreamMessage): void {
+    const type = event.type;
+    if (this.#matched !== type) {
+      this.#matched = type;
+      this.#matching = this.#listeners.filter((known) => known.type == type);
+    }
+    for (const listener of this.#matching) {
+      const { callback } = listener;
+      if (!callback) continue;
+      if (listener.once) this.removeEventListener(type, callback);
+      this.call(callback as ClientListener<typeof event>, event);
+      // Set by stopImmediatePropagation; a client has no parents to propagate to.
+      if (event.cancelBubble) break;
+    }
+  }
+
+  /** Calls what is the user's. What it throws is reported and harms nothing else. */
+  protected call<Argument>(callback: ClientListener<Argument>, argument: Argument): void {
+    try {
+      if ((callback as ListenerObject<Argument>).handleEvent) {
+        (callback as ListenerObject<Argument>).handleEvent(argument);
+      } else (callback as ListenerFunction<Argument>).call(this, argument);
+    } catch (error) {
+      // Node.js has no reportError.
+      (globalThis.reportError ?? console.error)(error);
+    }
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * The client's public types: its options, its events, and the interface that `createClient` and `createSharedClient`
+ * answer to.
+ *
+ * @module
+ */
+import type { ReconnectOptions } from "./backoff.ts";
+import type { StreamEvent } from "./event.ts";
+
+/** What a client logs to; `console` fits. */
+export interface ClientLogger {
+  /** Gets one line for each attempt, connection, failure and end. */
+  debug(...message: unknown[]): void;
+}
+
+/** The options of `createClient`. Every one has a default. */
+export interface ClientOptions {
+  /**
+   * Headers of the request: a value, or a function that is asked at each attempt, so that a token is fresh. A response
+   * with 401 asks the function once more at once. A function that throws fails that attempt. `Accept` and
+   * `Last-Event-ID` are the client's own. Default: none.
+   */
+  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  /** The method. Default `GET`. */
+  method?: string;
+  /** The request's body, for a method that has one. It is sent again at each attempt, so not a stream. Default: none. */
+  body?: Exclude<BodyInit, ReadableStream> | null;
+  /** Whether cookies and the like go along, as with `fetch`. Default: the runtime's, `same-origin`. */
+  credentials?: RequestCredentials;
+  /**
+   * What to fetch with; it gets one `Request`. A server's handler fits here, and the client then needs no network.
+   * Default: the global `fetch`.
+   */
+  fetch?: (request: Request) => Response | Promise<Response>;
+  /** The cursor to start from, sent as `Last-Event-ID` (WHATWG HTML 9.2.4): what `hub.cursor()` gave. Default: none. */
+  lastEventId?: string;
+  /** Closes the client when it aborts; after that it does not connect. Default: none. */
+  signal?: AbortSignal;
+  /** With `false`, `connect()` and `reconnect()` do nothing. Default `true`. */
+  enabled?: boolean;
+  /** Gets a line for each thing that happens to the connection. Default: none. */
+  logger?: ClientLogger;
+  /** Gets each comment of the stream, heartbeats among them, without its colon. Default: none. */
+  onComment?: (comment: string) => void;
+  /**
+   * Silence after which a connection counts as lost, in milliseconds; the server's heartbeats, 15 s apart by default,
+   * keep it alive. It bounds the wait for the response, too. 0 or `Infinity`: never. Default 45 000.
+   */
+  timeout?: number;
+  /** How to reconnect. */
+  reconnect?: ReconnectOptions;
+  /**
+   * Whether to try at once when the network comes back (`online`), the page becomes visible or is restored
+   * (`pageshow`), or a timer fired so late that the machine must have slept; after giving up, too. Default `true`.
+   */
+  wake?: boolean;
+  /**
+   * The most characters of one event that are held while it is incomplete; more is an error, and the client
+   * reconnects. Default 16 777 216 (16 Mi; a character outside ASCII takes more than one byte on the wire).
+   */
+  maxEventBytes?: number;
+}
+
+/** Why a client closed: the `reason` of its `close` event. */
+export type CloseReason =
+  /** `close()` was called. */
+  | "closed"
+  /** The `signal` aborted. */
+  | "aborted"
+  /**
+   * The server's answer was final: 204, 401, 403, another status that will not change by asking again, or something else
+   * than `text/event-stream`. The `error` event before it tells which.
+   */
+  | "server"
+  /** All attempts failed; with `wake`, the client may yet start again. */
+  | "attempts";
+
+/** A connection failed or ended; the client reconnects, or a `close` event follows. */
+export interface ClientErrorEvent extends Event {
+  /** The response's status, where there was a response that was refused. */
+  readonly status?: number;
+  /** What went wrong. */
+  readonly error: unknown;
+}
+
+/** The client waits before its next attempt. */
+export interface ReconnectingEvent extends Event {
+  /** Which attempt in a row it is, from 1. */
+  readonly attempt: number;
+  /** Until it starts, in milliseconds. */
+  readonly delay: number;
+}
+
+/** The client is closed. */
+export interface CloseEvent extends Event {
+  /** Why. */
+  readonly reason: CloseReason;
+}
+
+/** The events that a client raises of its own; a server should not use these names for its own. */
+export interface ClientEvents {
+  /** A connection stands. */
+  open: Event;
+  /** A connection failed or ended. */
+  error: ClientErrorEvent;
+  /** The next attempt is scheduled. */
+  reconnecting: ReconnectingEvent;
+  /** The server no longer knows the position: events may have been missed, so load the state anew. */
+  reset: StreamEvent<unknown, "reset">;
+  /** The client closed: by `close()`, by the server's refusal, or after its last attempt. */
+  close: CloseEvent;
+}
+
+/** The events of a map `Events`, each with its own type of data. */
+export type StreamEventOf<Events> =
+  & {
+    [Type in keyof Events & string]: StreamEvent<Events[Type], Type>;
+  }[keyof Events & string]
+  & StreamEvent;
+
+/** A listener for an event `E` on a client. */
+export type ClientListener<E> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
+
+/**
+ * A client of an event stream: `EventSource`'s surface (WHATWG HTML 9.2.2), and control over the connection.
+ * Listeners stay over every reconnection.
+ */
+// deno-lint-ignore no-explicit-any
+export interface Client<Events = Record<string, any>> extends EventTarget {
+  /** The stream's URL, resolved. It stays what it was when a response is redirected. */
+  readonly url: string;
+  /** Whether `credentials` is `include`. */
+  readonly withCredentials: boolean;
+  /** 0 while connecting or waiting to, 1 while a connection stands, 2 while closed: before `connect()`, too. */
+  readonly readyState: 0 | 1 | 2;
+  /** How many attempts in a row have failed; 0 again after a connection that stood for a second. */
+  readonly reconnectAttempts: number;
+  /** The last `id` of the stream: where the next connection resumes. */
+  readonly lastEventId: string;
+  /** 0 */
+  readonly CONNECTING: 0;
+  /** 1 */
+  readonly OPEN: 1;
+  /** 2 */
+  readonly CLOSED: 2;
+  /** Called when a connection stands. */
+  onopen: ((event: Event) => unknown) | null;
+  /** Called for events without a type of their own. */
+  onmessage: ((event: StreamEvent) => unknown) | null;
+  /** Called when a connection fails or ends. */
+  onerror: ((event: Event) => unknown) | null;
+
+  /** Connects, unless it is connected, connecting or waiting to. */
+  connect(): void;
+  /** Drops the connection if there is one and connects at once, with the count of attempts at 0. */
+  reconnect(): void;
+  /** Closes for good; `connect()` starts again from the same position. */
+  close(): void;
+
+  /**
+   * Iterates over the events of the stream from this call on, of one type or of all, until the client closes. Events
+   * wait in memory until they are taken. Leaving the loop ends it.
+   *
+   * @example
+   * ```ts
+   * for await (const event of client.events("syncProgress")) console.log(event.json());
+   * ```
+   */
+  events<Type extends keyof Events & string>(
+    type: Type,
+  ): AsyncIterableIterator<StreamEvent<Events[Type], Type>>;
+  /** Iterates over the events of every type. */
+  events(): AsyncIterableIterator<StreamEventOf<Events>>;
+  /** Iterates over the events of a type that `Events` does not name. */
+  events(type?: string): AsyncIterableIterator<StreamEvent>;
+
+  /** Listens to an event of the client's own. A listener stays over every reconnection. */
+  addEventListener<Type extends keyof ClientEvents>(
+    type: Type,
+    listener: ClientListener<ClientEvents[Type]> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Listens to the stream's events of one type. */
+  addEventListener<Type extends keyof Events & string>(
+    type: Type,
+    listener: ClientListener<StreamEvent<Events[Type], Type>> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Listens to the stream's events without a type of their own (`message`), or of one that `Events` does not name. */
+  addEventListener(
+    type: string,
+    listener: ClientListener<StreamEvent> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Adds a listener, as any `EventTarget` does. */
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** For a listener that was written for `EventSource`; it can rely on what {@link StreamEvent} has. */
+  addEventListener(
+    type: string,
+    listener: ClientListener<MessageEvent> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Ends what `addEventListener` began. */
+  removeEventListener(
+    type: string,
+    // deno-lint-ignore no-explicit-any
+    listener: ClientListener<any> | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}

@@ -1,0 +1,515 @@
+/**
+ * The handler: a request in, a response out, for any server or router that speaks Fetch.
+ *
+ * | request | answer |
+ * | --- | --- |
+ * | `GET {basePath}/subscribe?channel=a&lastEventId=…` | the event stream |
+ * | `POST {basePath}/send` | sends for a client that `authorize` allows it |
+ * | `POST {basePath}/test/echo` | with `testEndpoints`: each string back as a `test` event |
+ * | `GET {basePath}/health` | whether new subscribers are taken |
+ * | `GET {basePath}/metrics` | with `authorizeMetrics`: `hub.stats()` as OpenMetrics text |
+ *
+ * @module
+ */
+
+import { type Answer, jsonAnswer, PRIVATE, streamAnswer, toResponse } from "./answer.ts";
+import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
+import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
+import { bound } from "../log/history.ts";
+import {
+  COUNT,
+  type EventMap,
+  type Hub,
+  isName,
+  OPEN,
+  type OpenableHub,
+  type SendResult,
+} from "../hub/hub.ts";
+import { readJson } from "./body.ts";
+import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
+import { Problem } from "./problem.ts";
+
+/** Who sent a request, and what it may see. */
+export interface Identity {
+  /** Its session: what {@link Hub.send} addresses. */
+  readonly session: string;
+  /**
+   * The channels it may subscribe to. A request without `?channel=` subscribes to all of them, one with it to those
+   * that it names. Default: none.
+   */
+  readonly channels?: readonly string[];
+  /** When it ends, and its streams with it, as a Date or in ms since the epoch. Default: never. */
+  readonly expires?: Date | number;
+}
+
+/** What a client asks to send: one of `session`, `channel` and `all`, the event's name, and its data. */
+export interface Message {
+  /** To this session. */
+  readonly session?: string;
+  /** To this channel's subscribers. */
+  readonly channel?: string;
+  /** To everyone. */
+  readonly all?: true;
+  /** Not to these sessions; with `all` only. */
+  readonly except?: string | readonly string[];
+  /** A lagging connection gets only the newest event with this key. */
+  readonly key?: string;
+  /** The event's name. */
+  readonly event: string;
+  /** The event's data. */
+  readonly data: unknown;
+}
+
+/** Options of {@link createHandler}; `I` is what `authenticate` gives. */
+export interface HandlerOptions<I extends Identity = Identity> {
+  /**
+   * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
+   * 401. There is no open default. What it throws is logged and answered with 500, without detail, and so is an
+   * identity that is none.
+   */
+  readonly authenticate: (
+    request: Request,
+  ) => I | null | undefined | PromiseLike<I | null | undefined>;
+  /** Whether this client may send this message. Default: nobody may send anything. */
+  readonly authorize?: (identity: I, message: Message) => boolean | PromiseLike<boolean>;
+  /** The path that the routes are under. Default: `"/api/v1/sse"`. */
+  readonly basePath?: string;
+  /**
+   * The origins, such as `"https://app.example"`, whose pages may use the handler, with credentials. `"*"` stands for
+   * every origin, without credentials. Default: the handler's own origin only.
+   */
+  readonly cors?: readonly string[];
+  /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
+  readonly enabled?: boolean;
+  /** Opens `POST {basePath}/test/echo`. Default: false. */
+  readonly testEndpoints?: boolean;
+  /** Whether this request may see the metrics. Default: there is no metrics route. */
+  readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
+  /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
+  readonly maxBodyBytes?: number;
+  /** How long the body of a POST may take to come, in ms; then 408. Default: 30 000. */
+  readonly bodyTimeout?: number;
+  /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
+  readonly maxQueryLength?: number;
+  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503. Default: 10 000. */
+  readonly authTimeout?: number;
+}
+
+/** What {@link createHandler} gives: all routes as one function, and one function for each of the two main routes. */
+export interface Handler {
+  /** Answers any request. Never rejects. */
+  (request: Request): Promise<Response>;
+  /** Answers a subscribe request, whatever its path: for a router of one's own. */
+  readonly subscribe: (request: Request) => Promise<Response>;
+  /** Answers a send request, whatever its path: for a router of one's own. */
+  readonly send: (request: Request) => Promise<Response>;
+}
+
+/**
+ * A handler for a hub.
+ *
+ * @throws {StreamsideError} `invalid-argument` without a hub of {@link createHub} or an `authenticate`, and for an
+ *   option that is none: a bound that is no positive number, an origin that no browser sends
+ * @example
+ * ```ts
+ * const handler = createHandler(hub, {
+ *   authenticate: async (request) => await sessions.find(sessionFromRequest(request)),
+ *   authorize: (identity, message) => message.channel !== undefined && identity.mayWrite(message.channel),
+ *   cors: ["https://app.example"],
+ * });
+ * Deno.serve(handler);
+ * ```
+ */
+export function createHandler<Events extends EventMap, I extends Identity>(
+  hub: Hub<Events>,
+  options: HandlerOptions<I>,
+): Handler {
+  if (typeof hub !== "object" || hub === null || !(OPEN in hub)) {
+    throw new StreamsideError("invalid-argument", "createHandler needs a hub of createHub.");
+  }
+  if (typeof options?.authenticate !== "function") {
+    throw new StreamsideError(
+      "invalid-argument",
+      "createHandler needs an `authenticate` function: it says whose session a request belongs to.",
+    );
+  }
+  const routes = new Routes(hub as unknown as OpenableHub, options);
+  const handler = handle((request) => routes.answer(request));
+  return Object.assign(handler, {
+    subscribe: handle((request) => routes.answer(request, "/subscribe")),
+    send: handle((request) => routes.answer(request, "/send")),
+  });
+}
+
+type Answering = (request: Request) => Promise<Answer>;
+type Handling = (request: Request) => Promise<Response>;
+
+function handle(answering: Answering): Handling {
+  const handler = async (request: Request): Promise<Response> =>
+    toResponse(await answering(request));
+  answerings.set(handler, answering);
+  return handler;
+}
+
+const answerings = new WeakMap<Handling, Answering>();
+
+/**
+ * What is beneath a handler that was made here, for an entry point that has no use for a `Response`; `undefined` for any
+ * other function. It looks at a request's method, URL, headers and body only.
+ */
+export function answeringOf(handler: (request: Request) => unknown): Answering | undefined {
+  return answerings.get(handler as Handling);
+}
+
+/**
+ * The session id that a request carries in `X-Session-Id` or, since the browser's `EventSource` cannot send headers, in
+ * `?sessionId=`; `null` without one, and for what can be none: over 1 024 characters, or with CR, LF or NUL. It proves
+ * nothing: look it up in `authenticate`.
+ *
+ * @example
+ * ```ts
+ * const handler = createHandler(hub, {
+ *   authenticate: (request) => logins.get(sessionFromRequest(request) ?? ""),
+ * });
+ * ```
+ */
+export function sessionFromRequest(request: Request): string | null {
+  const session = request.headers.get("X-Session-Id") ||
+    new URL(request.url).searchParams.get("sessionId");
+  return isName(session) ? session : null;
+}
+
+type Route = [method: "GET" | "POST", answer: (request: Request, url: URL) => Promise<Answer>];
+
+class Routes<I extends Identity> {
+  readonly #hub: OpenableHub;
+  readonly #options: HandlerOptions<I>;
+  readonly #basePath: string;
+  readonly #cors: readonly string[];
+  readonly #maxBodyBytes: number;
+  readonly #bodyTimeout: number;
+  readonly #maxQueryLength: number;
+  readonly #authTimeout: number;
+  /** Each path below the base path, its method, and what answers it. */
+  readonly #routes = new Map<string, Route>();
+
+  constructor(hub: OpenableHub, options: HandlerOptions<I>) {
+    this.#hub = hub;
+    this.#options = options;
+    this.#basePath = pathOf(options.basePath ?? "/api/v1/sse");
+    this.#cors = allowList(options.cors ?? []);
+    this.#maxBodyBytes = bound("maxBodyBytes", options.maxBodyBytes, hub.maxEventBytes + 65_536);
+    this.#bodyTimeout = delay("bodyTimeout", options.bodyTimeout, 30_000);
+    this.#maxQueryLength = bound("maxQueryLength", options.maxQueryLength, 8_192);
+    this.#authTimeout = delay("authTimeout", options.authTimeout, 10_000);
+    this.#routes.set("/subscribe", ["GET", (request, url) => this.#subscribe(request, url)]);
+    this.#routes.set("/send", ["POST", (request) => this.#send(request)]);
+    this.#routes.set("/health", ["GET", () => this.#health()]);
+    if (options.testEndpoints) {
+      this.#routes.set("/test/echo", ["POST", (request) => this.#echo(request)]);
+    }
+    if (options.authorizeMetrics) {
+      this.#routes.set("/metrics", ["GET", (request) => this.#metrics(request)]);
+    }
+  }
+
+  async answer(request: Request, route?: string): Promise<Answer> {
+    let answer: Answer;
+    try {
+      answer = await this.#answer(request, route);
+    } catch (error) {
+      answer = this.#toProblem(error).toAnswer();
+    }
+    Object.assign(answer.headers, crossOriginHeaders(request, this.#cors));
+    return answer;
+  }
+
+  async #answer(request: Request, route: string | undefined): Promise<Answer> {
+    const url = urlOf(request);
+    route ??= this.#routeOf(url);
+    const [method, answer] = this.#routes.get(route) ?? [];
+    if (!method || !answer) throw new Problem(404, "not-found", "There is nothing at this path.");
+    const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    if (request.method === "OPTIONS") return preflight(request, this.#cors, allow);
+    if (request.method !== method && !(method === "GET" && request.method === "HEAD")) {
+      throw new Problem(405, "method-not-allowed", `This path takes ${allow}.`, { Allow: allow });
+    }
+    if (url.search.length > this.#maxQueryLength) {
+      this.#hub[COUNT]("refusedQueries");
+      throw new Problem(
+        414,
+        "query-too-long",
+        `The query is longer than ${this.#maxQueryLength} characters.`,
+      );
+    }
+    if (method === "POST" && !isAllowedOrigin(request, url, this.#cors)) {
+      throw new Problem(403, "origin-not-allowed", "Pages of this origin may not post here.");
+    }
+    return await answer(request, url);
+  }
+
+  #routeOf(url: URL): string {
+    const { pathname } = url;
+    return pathname.startsWith(`${this.#basePath}/`) ? pathname.slice(this.#basePath.length) : "";
+  }
+
+  async #subscribe(request: Request, url: URL): Promise<Answer> {
+    // RFC 9110, 15.3.5: a cache may keep a 204 unless told not to.
+    if (this.#options.enabled === false) {
+      return { status: 204, headers: { ...PRIVATE }, body: null };
+    }
+    const identity = await this.#authenticate(request);
+    const granted = new Set(identity.channels);
+    const wanted = url.searchParams.getAll("channel");
+    for (const channel of wanted) {
+      if (!granted.has(channel)) {
+        throw new Problem(
+          403,
+          "channel-not-granted",
+          `The channel ${quote(channel)} is not granted to this session.`,
+        );
+      }
+    }
+    if (request.method === "HEAD") {
+      this.#hub.assertOpen();
+      return streamAnswer(null);
+    }
+    const connection = this.#hub[OPEN](identity.session, {
+      channels: wanted.length > 0 ? wanted : granted,
+      // A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3).
+      lastEventId: request.headers.get("Last-Event-ID") || url.searchParams.get("lastEventId"),
+      expires: identity.expires,
+    });
+    return streamAnswer(connection);
+  }
+
+  async #send(request: Request): Promise<Answer> {
+    const { authorize } = this.#options;
+    const identity = await this.#authenticate(request);
+    if (!authorize) {
+      throw new Problem(
+        403,
+        "not-authorized",
+        "Sending is closed: this handler has no `authorize`.",
+      );
+    }
+    const message = parseMessage(await this.#readBody(request));
+    if ((await this.#inTime(() => authorize(identity, message), "authorize")) !== true) {
+      throw new Problem(403, "not-authorized", "This session may not send this message.");
+    }
+    return jsonAnswer(202, await this.#deliver(message));
+  }
+
+  async #readBody(request: Request): Promise<unknown> {
+    try {
+      return await readJson(request, { bytes: this.#maxBodyBytes, time: this.#bodyTimeout });
+    } catch (error) {
+      if (error instanceof Problem && (error.status === 413 || error.status === 408)) {
+        this.#hub[COUNT]("refusedBodies");
+      }
+      throw error;
+    }
+  }
+
+  #deliver(message: Message): Promise<SendResult> {
+    const { session, channel, except, key, event, data } = message;
+    if (session !== undefined) return this.#hub.send(session, event, data, { key });
+    if (channel !== undefined) return this.#hub.publish(channel, event, data, { key });
+    return this.#hub.broadcast(event, data, { key, except });
+  }
+
+  async #echo(request: Request): Promise<Answer> {
+    const { session } = await this.#authenticate(request);
+    const body = await this.#readBody(request);
+    if (!Array.isArray(body) || !body.every((item) => typeof item === "string")) {
+      throw new Problem(
+        400,
+        "invalid-message",
+        'The body must be an array of strings, such as ["a", "b"].',
+      );
+    }
+    for (const text of body) await this.#hub.send(session, "test", text);
+    return jsonAnswer(200, { status: "ok", messages_sent: body.length });
+  }
+
+  #health(): Promise<Answer> {
+    const { draining, isOpen } = this.#hub;
+    const status = draining ? "draining" : isOpen ? "ok" : "log-unavailable";
+    return Promise.resolve(jsonAnswer(status === "ok" ? 200 : 503, { status }));
+  }
+
+  async #metrics(request: Request): Promise<Answer> {
+    const allowed = await this.#inTime(
+      () => this.#options.authorizeMetrics!(request),
+      "authorizeMetrics",
+    );
+    if (allowed !== true) {
+      throw new Problem(403, "not-authorized", "The metrics are not for this request.");
+    }
+    return {
+      status: 200,
+      headers: { ...PRIVATE, "Content-Type": METRICS_TYPE },
+      body: formatMetrics(this.#hub.stats()),
+    };
+  }
+
+  async #authenticate(request: Request): Promise<I> {
+    const identity = await this.#inTime(() => this.#options.authenticate(request), "authenticate");
+    if (!identity) throw unauthorized();
+    const fault = faultOf(identity);
+    if (fault !== undefined) {
+      throw this.#failed(`authenticate gave an identity that is none: ${fault}`);
+    }
+    const { expires } = identity;
+    if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
+    return identity;
+  }
+
+  /** What a callback of the application gives, unless it throws or takes too long. */
+  async #inTime<T>(call: () => T | PromiseLike<T>, name: string): Promise<T> {
+    let result: T | PromiseLike<T>;
+    try {
+      result = call();
+      // Most answer at once: they cost no timer.
+      if (!isThenable(result)) return result;
+    } catch (error) {
+      throw this.#failed(`${name} threw`, error);
+    }
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#hub.logger.error(`streamside: ${name} gave no answer within ${this.#authTimeout} ms`);
+        reject(
+          new Problem(503, "unavailable", "This server cannot answer now.", { "Retry-After": "5" }),
+        );
+      }, this.#authTimeout);
+    });
+    const answered = Promise.resolve(result).catch((error: unknown) => {
+      throw this.#failed(`${name} threw`, error);
+    });
+    try {
+      return await Promise.race([answered, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** A failure that is the application's: its operator is told what it is, and its client nothing. */
+  #failed(what: string, ...details: unknown[]): Problem {
+    this.#hub.logger.error(`streamside: ${what}`, ...details);
+    return new Problem(500, "internal-error", "This server failed to answer.");
+  }
+
+  #toProblem(error: unknown): Problem {
+    if (error instanceof Problem) return error;
+    if (error instanceof StreamsideError) {
+      const [status, headers] = STATUS[error.code];
+      return new Problem(status, error.code, error.message, headers);
+    }
+    return this.#failed("a request failed", error);
+  }
+}
+
+/** A base path as it stands in a request's URL: percent-encoded, without a slash at its end. */
+function pathOf(basePath: string): string {
+  const path = String(basePath).replace(/\/+$/, "");
+  if (path === "") return "";
+  if (!/^\/[^?#]*$/.test(path)) {
+    throw new StreamsideError(
+      "invalid-argument",
+      `basePath must be a path that begins with a slash, such as "/api/v1/sse", got ${
+        quote(basePath)
+      }.`,
+    );
+  }
+  return new URL(`http://localhost${path}`).pathname;
+}
+
+/** A time to wait, in ms: a longer delay than a timer takes would fire at once. */
+function delay(name: string, value: number | undefined, standard: number): number {
+  return Math.min(bound(name, value, standard), 2 ** 31 - 1);
+}
+
+/** What is wrong with an identity, without its session: that must not stand whole in a log. */
+function faultOf({ session, channels, expires }: Identity): string | undefined {
+  const name = "a string of 1 to 1024 characters without CR, LF and NUL";
+  if (!isName(session)) return `\`session\` must be ${name}.`;
+  if (channels && !(Array.isArray(channels) && channels.every(isName))) {
+    return `\`channels\` must be an array, each of them ${name}.`;
+  }
+  if (expires === undefined) return undefined;
+  const isTime = typeof expires === "number" || typeof expires === "object" && expires !== null;
+  if (!isTime || Number.isNaN(Number(expires))) {
+    return `\`expires\` must be a valid Date, or ms since the epoch, got ${
+      typeof expires === "string" ? quote(expires) : String(expires)
+    }.`;
+  }
+  return undefined;
+}
+
+/** Not every server looks at what a `Host` holds before it makes a URL of it. */
+function urlOf(request: Request): URL {
+  try {
+    return new URL(request.url);
+  } catch {
+    throw new Problem(400, "invalid-url", "The request's Host and path make no URL.");
+  }
+}
+
+const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<string, string>]> = {
+  "invalid-event": [400],
+  "invalid-data": [400],
+  "invalid-argument": [400],
+  "event-too-large": [413],
+  "too-many-channels": [400],
+  "too-many-connections": [503, { "Retry-After": "5" }],
+  "too-many-connections-of-session": [429, { "Retry-After": "5" }],
+  "log-unavailable": [503, { "Retry-After": "5" }],
+  "closed": [503, { "Retry-After": "1" }],
+};
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as PromiseLike<T> | undefined)?.then === "function";
+}
+
+function unauthorized(): Problem {
+  return new Problem(401, "not-authenticated", "No valid session came with this request.", {
+    // RFC 9110, 15.5.2: a 401 names a scheme; this one makes no browser ask for a password.
+    "WWW-Authenticate": "Session",
+  });
+}
+
+function parseMessage(body: unknown): Message {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw invalidMessage(
+      "The body must be an object with `event`, `data` and one of `session`, `channel`, `all`.",
+    );
+  }
+  const { session, channel, all, except, key, event, data } = body as Record<string, unknown>;
+  if ([session, channel, all].filter((target) => target !== undefined).length !== 1) {
+    throw invalidMessage("Name exactly one of `session`, `channel` and `all`.");
+  }
+  for (const [name, value] of Object.entries({ session, channel, key })) {
+    if (value !== undefined && typeof value !== "string") {
+      throw invalidMessage(`\`${name}\` must be a string.`);
+    }
+  }
+  if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
+  if (except !== undefined && all === undefined) {
+    throw invalidMessage("`except` goes with `all` only.");
+  }
+  if (except !== undefined && typeof except !== "string" && !isStrings(except)) {
+    throw invalidMessage("`except` must be a string or an array of strings.");
+  }
+  if (typeof event !== "string") throw invalidMessage("`event` must be a string.");
+  if (data === undefined) throw invalidMessage("`data` is missing; use null for none.");
+  return body as Message;
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function invalidMessage(detail: string): Problem {
+  return new Problem(400, "invalid-message", detail);
+}

@@ -1,0 +1,911 @@
+/**
+ * The hub: what a server sends with and subscribes to.
+ *
+ * It checks what comes in, appends it to its log, and hands what the log tells to {@link Delivery}. It holds no event
+ * and no queue of its own.
+ *
+ * @module
+ */
+
+import { type Connection, type EndReason, NOWHERE } from "./connection.ts";
+import { Delivery, DISCONNECT } from "./delivery.ts";
+import {
+  type Address,
+  channelAddress,
+  EVERYONE,
+  formatCursor,
+  type LogRecord,
+  parseCursor,
+  sessionAddress,
+} from "../log/entry.ts";
+import { quote, StreamsideError } from "../errors.ts";
+import { byteLength, checkEventName, encode, formatEvent, serializeData } from "../event-format.ts";
+import { bound, type HistoryOptions } from "../log/history.ts";
+import { type Log, memoryLog } from "../log/log.ts";
+import { Chunk, type SinkOwner, streamOf } from "./sink.ts";
+import { sleep } from "./turns.ts";
+
+/** A map from event names to the types of their data, as an interface or a type. */
+export type EventMap = object;
+
+/** The names of the events in a map. */
+export type EventName<Events extends EventMap> = Extract<keyof Events, string>;
+
+/** What the hub logs to: `console` has this shape. Session ids are cut, and tokens never appear. */
+export interface Logger {
+  /** Each connect, resume, reset, lag, drop (of what a reader did not take) and disconnect, with its reason. */
+  debug(...data: unknown[]): void;
+  /** What an operator may want to know: draining begins, the log is back. */
+  info(...data: unknown[]): void;
+  /** What went wrong and was dealt with. */
+  warn(...data: unknown[]): void;
+  /** What failed. */
+  error(...data: unknown[]): void;
+}
+
+/** Options of {@link createHub}. */
+export interface HubOptions {
+  /** Where events are held. Hubs that share a log are one service. Default: a {@link memoryLog} bounded by `history`. */
+  readonly log?: Log;
+  /** How often an open stream gets a heartbeat, in ms. Default: 15 000. */
+  readonly heartbeat?: number;
+  /** How long clients are told to wait before they reconnect, in ms (`retry`, WHATWG HTML 9.2.6). Default: 2 000. */
+  readonly retry?: number;
+  /** How much of the log this process holds: `{ events, bytes, age }`. See {@link HistoryOptions} for the defaults. */
+  readonly history?: HistoryOptions;
+  /** The largest event, in bytes as it goes out but for its id. Default: 1 048 576. */
+  readonly maxEventBytes?: number;
+  /**
+   * How many connections this process takes, those included that were ended while their readers took nothing. Default:
+   * no limit.
+   */
+  readonly maxConnections?: number;
+  /** How many connections one session may have in this process. Default: no limit. */
+  readonly maxConnectionsPerSession?: number;
+  /** What a connection over `maxConnectionsPerSession` gets: `"refuse"` it, or `"close-oldest"`. Default: `"refuse"`. */
+  readonly onSessionLimit?: "refuse" | "close-oldest";
+  /** How many channels one connection may subscribe to. Default: 100. */
+  readonly maxChannelsPerConnection?: number;
+  /** How many bytes are handed to one connection before it has to take them. Default: 65 536. */
+  readonly maxBufferedBytes?: number;
+  /** A connection that takes nothing at all for this long is closed, in ms. Default: 60 000. */
+  readonly stallTimeout?: number;
+  /**
+   * How long a connection may be open, in ms; spread downwards by up to a quarter, so that long-lived connections move
+   * between servers and not all at once. Default: no limit.
+   */
+  readonly maxAge?: number;
+  /** Where the hub logs to. Default: warnings and errors to `console`. */
+  readonly logger?: Logger;
+}
+
+/** Options of {@link Hub.send} and {@link Hub.publish}. */
+export interface SendOptions {
+  /** A connection that lags gets only the newest event with this key among those to the same session or channel. */
+  readonly key?: string;
+}
+
+/** Options of {@link Hub.broadcast}. */
+export interface BroadcastOptions extends SendOptions {
+  /** A session, or several, that do not get it. */
+  readonly except?: string | readonly string[];
+}
+
+/** What became of an event. */
+export interface SendResult {
+  /** Its position, as the SSE `id` that clients see. */
+  readonly id: string;
+  /** How many connections in this process it is addressed to. */
+  readonly connections: number;
+}
+
+/** Options of {@link Hub.subscribe}. */
+export interface SubscribeOptions {
+  /** The channels to subscribe to. Default: none. */
+  readonly channels?: Iterable<string>;
+  /** Where to go on: the id of the last event that was seen, or {@link Hub.cursor}. Default: from now on. */
+  readonly lastEventId?: string | null;
+  /** When the stream ends, as a Date or in ms since the epoch. Default: never. */
+  readonly expires?: Date | number;
+}
+
+/** Counters. Those in the first group tell how it is now, the others how often since the hub was created. */
+export interface HubStats {
+  /** Open connections. */
+  readonly connections: number;
+  /** Sessions with at least one connection. */
+  readonly sessions: number;
+  /** Channels with at least one connection. */
+  readonly channels: number;
+  /** Connections that have not got everything yet. */
+  readonly lagging: number;
+  /** Events that this process holds. */
+  readonly historyEvents: number;
+  /** Bytes of events that this process holds. */
+  readonly historyBytes: number;
+
+  /** Events sent through this hub. */
+  readonly events: number;
+  /** Events handed to connections. */
+  readonly deliveries: number;
+  /** Bytes handed to connections, heartbeats included. */
+  readonly bytes: number;
+  /** Connections opened. */
+  readonly connects: number;
+  /** Connections ended, for whatever reason. */
+  readonly disconnects: number;
+  /** Connections that went on from a cursor. */
+  readonly resumes: number;
+  /** Times that a connection was told of a gap. */
+  readonly resets: number;
+  /** Times that a connection began to lag. */
+  readonly lags: number;
+  /** Connections closed because they took nothing for `stallTimeout`. */
+  readonly stalled: number;
+  /** Connections closed in favour of a newer one of the session. */
+  readonly replaced: number;
+  /** Connections refused: `maxConnections`. */
+  readonly refusedConnections: number;
+  /** Connections refused: `maxConnectionsPerSession`. */
+  readonly refusedSessionConnections: number;
+  /** Connections refused: `maxChannelsPerConnection`. */
+  readonly refusedChannels: number;
+  /** Events refused: `maxEventBytes`. */
+  readonly refusedEvents: number;
+  /** Bodies of requests refused: `maxBodyBytes` and `bodyTimeout` of a handler. */
+  readonly refusedBodies: number;
+  /** Queries of requests refused: `maxQueryLength` of a handler. */
+  readonly refusedQueries: number;
+}
+
+/** What {@link Hub.on} tells of, by name. */
+export interface HubEvents {
+  /** A connection was opened. */
+  connect: { session: string; channels: readonly string[]; resumed: boolean };
+  /** A connection ended. */
+  disconnect: { session: string; reason: EndReason };
+  /** A connection goes on from a cursor. */
+  resume: { session: string; lastEventId: string };
+  /** A connection was told of a gap. */
+  reset: { session: string };
+  /** A connection began to lag: its reader takes less than is sent. */
+  lag: { session: string };
+  /** An event is in the log. */
+  send: { id: string; to: Address; event: string; connections: number };
+}
+
+/**
+ * A real-time service: a log, and the connections open in this process.
+ *
+ * `Events` maps event names to the types of their data; the client takes the same map.
+ */
+export interface Hub<Events extends EventMap = Record<string, unknown>> {
+  /**
+   * Sends to one session: all its connections, on every server.
+   *
+   * @param session the session's id
+   * @param event the event's name
+   * @param data a string goes out as it is, anything else as JSON
+   * @returns its id and how many connections in this process it is addressed to, once the log holds it
+   * @throws {StreamsideError} `invalid-event`, `invalid-data`, `invalid-argument`, `event-too-large`,
+   *   `log-unavailable`, `closed`
+   * @example
+   * ```ts
+   * await hub.send("session-1", "syncProgress", 75, { key: "sync" });
+   * ```
+   */
+  send<Name extends EventName<Events>>(
+    session: string,
+    event: Name,
+    data: Events[Name],
+    options?: SendOptions,
+  ): Promise<SendResult>;
+
+  /**
+   * Sends to a channel's subscribers, on every server. As {@link Hub.send} in all else.
+   *
+   * @example
+   * ```ts
+   * await hub.publish("document-7", "fileChanged", { fileId: "7" });
+   * ```
+   */
+  publish<Name extends EventName<Events>>(
+    channel: string,
+    event: Name,
+    data: Events[Name],
+    options?: SendOptions,
+  ): Promise<SendResult>;
+
+  /**
+   * Sends to everyone, on every server, but for the sessions in `options.except`. As {@link Hub.send} in all else.
+   *
+   * @example
+   * ```ts
+   * await hub.broadcast("documentLocked", { by: "Ada" }, { except: "session-1" });
+   * ```
+   */
+  broadcast<Name extends EventName<Events>>(
+    event: Name,
+    data: Events[Name],
+    options?: BroadcastOptions,
+  ): Promise<SendResult>;
+
+  /**
+   * Opens a stream of a session's events in the event stream format (WHATWG HTML 9.2). Cancel it to end it.
+   *
+   * A cursor that the log does not hold starts it with `streamside:reset`.
+   *
+   * @throws {StreamsideError} `too-many-connections`, `too-many-connections-of-session`, `too-many-channels`,
+   *   `invalid-argument`, `log-unavailable`, `closed`
+   * @example
+   * ```ts
+   * return new Response(hub.subscribe("session-1", { channels: ["news"] }), {
+   *   headers: { "Content-Type": "text/event-stream" },
+   * });
+   * ```
+   */
+  subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array>;
+
+  /**
+   * Where the log stands now: render it into a page as `lastEventId`, and the page misses nothing from then on.
+   *
+   * @throws {StreamsideError} `log-unavailable` while the log has not been reached yet
+   */
+  cursor(): string;
+
+  /** The sessions connected to this process. */
+  sessions(): string[];
+
+  /**
+   * Ends a session's connections, on every server; what was sent before is delivered first. Its clients try to
+   * reconnect: `authenticate` is where they are refused.
+   *
+   * @throws {StreamsideError} `invalid-argument`, `log-unavailable`, `closed`
+   */
+  disconnect(session: string): Promise<void>;
+
+  /** Counters, as of now. */
+  stats(): HubStats;
+
+  /**
+   * Tells of what happens in this process. Returns how to stop. A listener that throws, or whose promise rejects, is
+   * logged and harms nothing.
+   *
+   * @example
+   * ```ts
+   * const stop = hub.on("disconnect", ({ session, reason }) => console.log(session, reason));
+   * ```
+   */
+  on<Name extends keyof HubEvents>(
+    type: Name,
+    listener: (detail: HubEvents[Name]) => void,
+  ): () => void;
+
+  /** True once {@link Hub.close} was called: new subscribers are refused. */
+  readonly draining: boolean;
+
+  /** The largest event it takes, in bytes. */
+  readonly maxEventBytes: number;
+
+  /** Where it logs to. */
+  readonly logger: Logger;
+
+  /**
+   * Drains: refuses new subscribers, ends the open streams spread over `within` ms, each told to reconnect after a
+   * time of its own, and resolves when all are gone; one whose reader takes nothing is cut off a second later. Sending
+   * works until then. Again: the same promise.
+   *
+   * @throws {StreamsideError} `invalid-argument`
+   * @example
+   * ```ts
+   * process.on("SIGTERM", () => hub.close({ within: 10_000 }));
+   * ```
+   */
+  close(options?: CloseOptions): Promise<void>;
+}
+
+/** Options of {@link Hub.close}. */
+export interface CloseOptions {
+  /** Over how long the streams are ended, in ms. Default: 0, all at once. */
+  readonly within?: number;
+}
+
+/**
+ * Creates a hub.
+ *
+ * @throws {StreamsideError} `invalid-argument` for an option out of range
+ * @example
+ * ```ts
+ * interface Events { syncProgress: number; fileChanged: { fileId: string } }
+ *
+ * const hub = createHub<Events>({ heartbeat: 15_000, maxConnectionsPerSession: 10 });
+ * await hub.broadcast("fileChanged", { fileId: "7" });
+ * ```
+ */
+export function createHub<Events extends EventMap = Record<string, unknown>>(
+  options: HubOptions = {},
+): Hub<Events> {
+  return new LogHub(options) as Hub<Events>;
+}
+
+const quiet = (): void => {};
+const DEFAULT_LOGGER: Logger = {
+  debug: quiet,
+  info: quiet,
+  warn: (...data) => console.warn(...data),
+  error: (...data) => console.error(...data),
+};
+
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+/** A logger that throws costs its line, and not the heartbeats or the connection that it was to tell of. */
+function guarded(logger: Logger): Logger {
+  const guard = (level: keyof Logger) => (...data: unknown[]): void => {
+    try {
+      logger[level](...data);
+    } catch (error) {
+      console.error(`streamside: the logger's ${level} threw`, error);
+    }
+  };
+  return {
+    debug: guard("debug"),
+    info: guard("info"),
+    warn: guard("warn"),
+    error: guard("error"),
+  };
+}
+
+const COUNTERS = {
+  events: 0,
+  connects: 0,
+  disconnects: 0,
+  resumes: 0,
+  resets: 0,
+  lags: 0,
+  stalled: 0,
+  replaced: 0,
+  refusedConnections: 0,
+  refusedSessionConnections: 0,
+  refusedChannels: 0,
+  refusedEvents: 0,
+  refusedBodies: 0,
+  refusedQueries: 0,
+};
+
+/** How long it is from one look at what is due to the next while draining, in ms. */
+const DRAIN_STEP = 50;
+/** How long a closing hub waits for readers that take nothing, beyond the time that it was given, in ms. */
+const LINGER = 1_000;
+
+/** How the handler opens a connection of a hub without a stream, for a sink of the entry point's. */
+export const OPEN: unique symbol = Symbol("streamside.open");
+
+/** How the handler counts what it refuses. */
+export const COUNT: unique symbol = Symbol("streamside.count");
+
+/** A hub of {@link createHub}, as the handler sees it. */
+export interface OpenableHub extends Hub {
+  /** Its log has been reached: subscribers are taken. */
+  readonly isOpen: boolean;
+  /** Throws what a subscriber gets while none is taken. */
+  assertOpen(): void;
+  /** As {@link Hub.subscribe}, for a sink that is still to be set. */
+  [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
+  /** Counts one more. */
+  [COUNT](refused: "refusedBodies" | "refusedQueries"): void;
+}
+
+class LogHub implements OpenableHub {
+  readonly maxEventBytes: number;
+  readonly logger: Logger;
+  readonly #log: Log;
+  readonly #delivery: Delivery;
+  readonly #heartbeat: number;
+  readonly #retry: number;
+  readonly #maxConnections: number;
+  readonly #maxConnectionsPerSession: number;
+  readonly #onSessionLimit: "refuse" | "close-oldest";
+  readonly #maxChannels: number;
+  readonly #stallTimeout: number;
+  readonly #maxAge: number;
+  readonly #counters = { ...COUNTERS };
+  readonly #listeners = new Map<keyof HubEvents, Set<(detail: never) => void>>();
+  readonly #unfollow: () => void;
+  #number = 0;
+  #closing: Promise<void> | undefined;
+  #closed = false;
+  #sweepTimer: ReturnType<typeof setTimeout> | undefined;
+  // By performance.now(): a system clock that is set back must not hold heartbeats up.
+  #sweepAt = Infinity;
+  #beatAt = 0;
+
+  constructor(options: HubOptions) {
+    const history = options.history ?? {};
+    const logger = options.logger ?? DEFAULT_LOGGER;
+    checkMethods("logger", logger, LEVELS);
+    this.logger = guarded(logger);
+    this.maxEventBytes = bound("maxEventBytes", options.maxEventBytes, 1024 * 1024);
+    this.#heartbeat = bound("heartbeat", options.heartbeat, 15_000);
+    this.#retry = Math.round(bound("retry", options.retry, 2_000));
+    this.#maxConnections = bound("maxConnections", options.maxConnections, Infinity);
+    this.#maxConnectionsPerSession = bound(
+      "maxConnectionsPerSession",
+      options.maxConnectionsPerSession,
+      Infinity,
+    );
+    this.#onSessionLimit = options.onSessionLimit ?? "refuse";
+    if (!["refuse", "close-oldest"].includes(this.#onSessionLimit)) {
+      throw invalid(
+        `onSessionLimit must be "refuse" or "close-oldest", got ${quote(this.#onSessionLimit)}.`,
+      );
+    }
+    this.#maxChannels = bound("maxChannelsPerConnection", options.maxChannelsPerConnection, 100);
+    this.#stallTimeout = bound("stallTimeout", options.stallTimeout, 60_000);
+    this.#maxAge = bound("maxAge", options.maxAge, Infinity);
+    this.#log = options.log ?? memoryLog(history);
+    checkMethods("log", this.#log, ["follow", "append", "read"]);
+    this.#delivery = new Delivery(
+      {
+        log: this.#log,
+        history,
+        maxBufferedBytes: bound("maxBufferedBytes", options.maxBufferedBytes, 64 * 1024),
+        retry: this.#retry,
+      },
+      {
+        lagged: (connection) => {
+          this.#counters.lags++;
+          this.#debug("lag", connection);
+          this.#tell("lag", { session: connection.session });
+        },
+        reset: (connection) => {
+          this.#counters.resets++;
+          this.#debug("reset", connection);
+          this.#tell("reset", { session: connection.session });
+        },
+        ended: (connection, reason) => this.#ended(connection, reason),
+        failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
+      },
+    );
+    this.#unfollow = this.#log.follow({
+      opened: (epoch, head) => {
+        checkEpoch(epoch);
+        this.#delivery.open(epoch, head);
+      },
+      appended: (entries) => this.#delivery.append(entries),
+      failed: (error) => this.logger.warn("streamside: the log cannot be followed", error),
+    });
+  }
+
+  get draining(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  get isOpen(): boolean {
+    return this.#delivery.epoch !== "";
+  }
+
+  assertOpen(): void {
+    if (this.draining) throw closed();
+    if (!this.isOpen) throw notOpen();
+  }
+
+  [COUNT](refused: "refusedBodies" | "refusedQueries"): void {
+    this.#counters[refused]++;
+  }
+
+  async send(
+    session: string,
+    event: string,
+    data: unknown,
+    options?: SendOptions,
+  ): Promise<SendResult> {
+    checkName("session", session);
+    return await this.#append(sessionAddress(session), event, data, options);
+  }
+
+  async publish(
+    channel: string,
+    event: string,
+    data: unknown,
+    options?: SendOptions,
+  ): Promise<SendResult> {
+    checkName("channel", channel);
+    return await this.#append(channelAddress(channel), event, data, options);
+  }
+
+  async broadcast(event: string, data: unknown, options?: BroadcastOptions): Promise<SendResult> {
+    const except = typeof options?.except === "string" ? [options.except] : options?.except;
+    if (!Array.isArray(except ?? [])) {
+      throw invalid(`except must be a session or an array of them, got ${quote(except)}.`);
+    }
+    for (const session of except ?? []) checkName("session in except", session);
+    return await this.#append(EVERYONE, event, data, options, except);
+  }
+
+  subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array> {
+    return streamOf(this[OPEN](session, options));
+  }
+
+  [OPEN](session: string, options: SubscribeOptions = {}): Connection {
+    checkName("session", session);
+    const channels = channelsOf(options);
+    const lastEventId = lastEventIdOf(options);
+    const { deadline, deadlineReason } = this.#deadline(options.expires);
+    this.#admit(session, channels);
+    const { epoch } = this.#delivery;
+    const connection = this.#delivery.add({
+      number: ++this.#number,
+      session,
+      channels,
+      position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? NOWHERE,
+      deadline,
+      deadlineReason,
+    });
+    this.#opened(connection, lastEventId);
+    return connection;
+  }
+
+  cursor(): string {
+    const cursor = this.#delivery.cursor;
+    if (cursor === undefined) throw notOpen();
+    return cursor;
+  }
+
+  sessions(): string[] {
+    return [...this.#delivery.sessions.keys()];
+  }
+
+  async disconnect(session: string): Promise<void> {
+    checkName("session", session);
+    const { epoch } = this.#delivery;
+    const last = this.#number;
+    const position = await this.#record({
+      to: sessionAddress(session),
+      event: DISCONNECT,
+      data: "",
+    });
+    if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
+    if (epoch === this.#delivery.epoch) return;
+    // A log that began anew meanwhile may have lost it before it told of it.
+    for (const connection of this.#delivery.sessions.get(session) ?? []) {
+      if (connection.number <= last) this.#delivery.end(connection, "disconnect");
+    }
+  }
+
+  stats(): HubStats {
+    const { connections, sessions, channels, lagging, held, deliveries, bytes } = this.#delivery;
+    return {
+      connections: connections.size,
+      sessions: sessions.size,
+      channels: channels.size,
+      lagging,
+      historyEvents: held.events,
+      historyBytes: held.bytes,
+      deliveries,
+      bytes,
+      ...this.#counters,
+    };
+  }
+
+  on<Name extends keyof HubEvents>(
+    type: Name,
+    listener: (detail: HubEvents[Name]) => void,
+  ): () => void {
+    let listeners = this.#listeners.get(type);
+    if (!listeners) this.#listeners.set(type, listeners = new Set());
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  close({ within = 0 }: CloseOptions = {}): Promise<void> {
+    if (!Number.isFinite(within) || within < 0) {
+      const got = typeof within === "number" ? within : quote(within);
+      return Promise.reject(invalid(`within must be a number of ms, 0 or more, got ${got}.`));
+    }
+    return this.#closing ??= this.#drain(within);
+  }
+
+  async #append(
+    to: Address,
+    event: string,
+    data: unknown,
+    options?: SendOptions,
+    except?: readonly string[],
+  ): Promise<SendResult> {
+    checkEventName(event);
+    const key = options?.key;
+    if (key !== undefined) checkName("key", key);
+    const text = serializeData(data);
+    this.#checkSize(event, text);
+    const record: LogRecord = { to, event, data: text, key, except };
+    const { epoch: before } = this.#delivery;
+    const position = await this.#record(record);
+    const { epoch } = this.#delivery;
+    if (epoch === "" || (before !== "" && before !== epoch)) {
+      throw new StreamsideError(
+        "log-unavailable",
+        "The log is not open, or began anew while it took the event: whether it holds it is not known.",
+      );
+    }
+    this.#counters.events++;
+    const result: SendResult = {
+      id: formatCursor(epoch, position),
+      connections: this.#delivery.count(to, except),
+    };
+    if (this.#listeners.has("send")) this.#tell("send", { ...result, to, event });
+    return result;
+  }
+
+  #checkSize(event: string, data: string): void {
+    // A line break takes seven bytes, every other UTF-16 unit three at most: mostly nothing needs to be counted.
+    if (event.length * 3 + data.length * 7 + 32 <= this.maxEventBytes) return;
+    const size = byteLength(formatEvent(event, data, ""));
+    if (size <= this.maxEventBytes) return;
+    this.#counters.refusedEvents++;
+    throw new StreamsideError(
+      "event-too-large",
+      `The event ${quote(event)} takes ${size} bytes; maxEventBytes is ${this.maxEventBytes}. ` +
+        "Send a reference to the data instead, or raise the limit.",
+    );
+  }
+
+  async #record(record: LogRecord): Promise<number> {
+    if (this.#closed) throw closed();
+    try {
+      return await this.#log.append(record);
+    } catch (cause) {
+      if (cause instanceof StreamsideError) throw cause;
+      throw new StreamsideError(
+        "log-unavailable",
+        "The log did not take the event; it was not sent.",
+        { cause },
+      );
+    }
+  }
+
+  #admit(session: string, channels: ReadonlySet<string>): void {
+    const { connections, leaving, sessions } = this.#delivery;
+    this.assertOpen();
+    if (channels.size > this.#maxChannels) {
+      this.#counters.refusedChannels++;
+      throw new StreamsideError(
+        "too-many-channels",
+        `${channels.size} channels in one subscription; maxChannelsPerConnection is ${this.#maxChannels}.`,
+      );
+    }
+    const ofSession = sessions.get(session);
+    if (ofSession && ofSession.size >= this.#maxConnectionsPerSession) {
+      if (this.#onSessionLimit === "refuse") {
+        this.#counters.refusedSessionConnections++;
+        throw new StreamsideError(
+          "too-many-connections-of-session",
+          `The session has ${ofSession.size} connections; maxConnectionsPerSession is ${this.#maxConnectionsPerSession}.`,
+        );
+      }
+      const [oldest] = ofSession;
+      this.#delivery.end(oldest!, "replaced");
+    }
+    // One that was ended takes its socket's place until its reader has taken what is left, or stalls.
+    const open = connections.size + leaving.size;
+    if (open >= this.#maxConnections) {
+      this.#counters.refusedConnections++;
+      throw new StreamsideError(
+        "too-many-connections",
+        `This server has ${open} connections; maxConnections is ${this.#maxConnections}.`,
+      );
+    }
+  }
+
+  #deadline(expires: Date | number | undefined): { deadline: number; deadlineReason: EndReason } {
+    const expiry = expires === undefined ? Infinity : Number(expires);
+    if (Number.isNaN(expiry)) {
+      throw invalid("expires must be a valid Date, or ms since the epoch.");
+    }
+    const age = Date.now() + this.#maxAge * (1 - Math.random() / 4);
+    return expiry <= age
+      ? { deadline: expiry, deadlineReason: "expired" }
+      : { deadline: age, deadlineReason: "max-age" };
+  }
+
+  #opened(connection: Connection, lastEventId: string | undefined): void {
+    const { session, deadline } = connection;
+    const channels = [...connection.group.audience.channels];
+    const resumed = lastEventId !== undefined && connection.cursor !== NOWHERE;
+    this.#counters.connects++;
+    const now = performance.now();
+    if (this.#delivery.connections.size === 1) this.#beatAt = now + this.#heartbeat;
+    const ends = now + deadline - Date.now();
+    this.#sweepBy(Math.min(ends, this.#beatAt, now + this.#stallTimeout / 4), now);
+    this.#debug("connect", connection);
+    this.#tell("connect", { session, channels, resumed });
+    if (resumed) {
+      this.#counters.resumes++;
+      this.#debug("resume", connection);
+      this.#tell("resume", { session, lastEventId });
+    }
+  }
+
+  #ended(connection: Connection, reason: EndReason): void {
+    this.#counters.disconnects++;
+    if (reason === "stalled") this.#counters.stalled++;
+    if (reason === "replaced") this.#counters.replaced++;
+    if (reason === "stalled") this.#debug("drop", connection, reason);
+    this.#debug("disconnect", connection, reason);
+    this.#tell("disconnect", { session: connection.session, reason });
+    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) return;
+    clearTimeout(this.#sweepTimer);
+    this.#sweepAt = Infinity;
+  }
+
+  #tell<Name extends keyof HubEvents>(type: Name, detail: HubEvents[Name]): void {
+    for (const listener of this.#listeners.get(type) ?? []) {
+      try {
+        const result = (listener as (detail: HubEvents[Name]) => unknown)(detail);
+        if (result instanceof Promise) result.catch((error) => this.#listenerFailed(type, error));
+      } catch (error) {
+        this.#listenerFailed(type, error);
+      }
+    }
+  }
+
+  #listenerFailed(type: string, error: unknown): void {
+    this.logger.error(`streamside: a listener of "${type}" threw`, error);
+  }
+
+  #debug(what: string, { number, session }: Connection, reason?: EndReason): void {
+    const why = reason === undefined ? "" : ` (${reason})`;
+    this.logger.debug(`streamside: ${what} ${number} of ${redact(session)}${why}`);
+  }
+
+  /** Lets go of a connection that was ended, and whose reader does not take what was to come before the end. */
+  #abandon(connection: Connection, reason: EndReason): void {
+    this.#debug("drop", connection, reason);
+    this.#delivery.abandon(connection);
+  }
+
+  /** One timer for all connections: heartbeats, ends and stalls. It runs only while there are connections. */
+  #sweepBy(time: number, now: number): void {
+    if (time >= this.#sweepAt) return;
+    clearTimeout(this.#sweepTimer);
+    this.#sweepAt = time;
+    // A longer delay than a timer takes would fire at once.
+    const delay = Math.min(Math.max(0, time - now), 2 ** 31 - 1);
+    this.#sweepTimer = setTimeout(() => this.#sweep(), delay);
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    const date = Date.now();
+    this.#sweepAt = Infinity;
+    this.#delivery.prune(date);
+    if (now >= this.#beatAt) {
+      this.#beatAt = now + this.#heartbeat;
+      this.#delivery.beat();
+    }
+    let next = Math.min(this.#beatAt, now + this.#stallTimeout / 4);
+    for (const connection of this.#delivery.connections) {
+      const left = connection.deadline - date;
+      if (left <= 0) this.#delivery.end(connection, connection.deadlineReason);
+      else if (this.#isStalled(connection, now)) this.#delivery.end(connection, "stalled");
+      else next = Math.min(next, now + left);
+    }
+    for (const connection of this.#delivery.leaving.keys()) {
+      if (this.#isStalled(connection, now)) this.#abandon(connection, "stalled");
+    }
+    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) this.#sweepBy(next, now);
+  }
+
+  #isStalled(connection: Connection, now: number): boolean {
+    if (connection.ready) return false;
+    const taken = connection.sink?.taken?.() ?? 0;
+    if (connection.stalledSince === 0 || taken !== connection.taken) {
+      connection.stalledSince = now;
+      connection.taken = taken;
+    }
+    return now - connection.stalledSince >= this.#stallTimeout;
+  }
+
+  async #drain(within: number): Promise<void> {
+    const delivery = this.#delivery;
+    this.logger.info(
+      `streamside: closing, ${delivery.connections.size} connections end within ${within} ms`,
+    );
+    const started = performance.now();
+    const total = delivery.connections.size;
+    for (let gone = 0; delivery.connections.size + delivery.leaving.size > 0;) {
+      await delivery.settled(delivery.head);
+      const elapsed = performance.now() - started;
+      if (elapsed >= within + LINGER) {
+        for (const connection of delivery.leaving.keys()) this.#abandon(connection, "closed");
+      }
+      const due = elapsed >= within ? total : Math.floor((total * elapsed) / within);
+      for (const connection of delivery.connections) {
+        if (gone >= due) break;
+        gone++;
+        delivery.end(connection, "closed", this.#farewell());
+      }
+      // Some leave by themselves meanwhile, so that `due` may come to more than there are.
+      if (delivery.connections.size + delivery.leaving.size > 0) {
+        const left = within - elapsed;
+        await sleep(left > 0 ? Math.min(DRAIN_STEP, left) : delivery.connections.size > 0 ? 1 : 10);
+      }
+    }
+    this.#closed = true;
+    this.#unfollow();
+    delivery.stopWaiting();
+    clearTimeout(this.#sweepTimer);
+  }
+
+  /** Clients that all come back at the same moment would do to the next server what they did to this one. */
+  #farewell(): Chunk {
+    const retry = Math.round(this.#retry * (0.5 + Math.random()));
+    return new Chunk(encode(`retry: ${retry}\n\n`), 0);
+  }
+}
+
+/** Whether a value can name a session, a channel or a key. */
+export function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= 1024 &&
+    !/[\0\r\n]/.test(value);
+}
+
+function checkName(what: string, value: unknown): asserts value is string {
+  if (isName(value)) return;
+  throw invalid(
+    `The ${what} must be a string of 1 to 1024 characters without CR, LF and NUL, got ${
+      quote(value)
+    }.`,
+  );
+}
+
+function checkMethods(what: string, value: object, names: readonly string[]): void {
+  for (const name of names) {
+    if (typeof (value as Record<string, unknown>)[name] === "function") continue;
+    throw invalid(`The ${what} needs the methods ${names.join(", ")}; it has no ${name}.`);
+  }
+}
+
+/** An epoch stands in ids, and comes back in a header. */
+function checkEpoch(epoch: unknown): void {
+  if (typeof epoch === "string" && /^[!-~]{1,256}$/.test(epoch)) return;
+  throw invalid(
+    `A log's epoch must be 1 to 256 visible ASCII characters, got ${quote(epoch)}.`,
+  );
+}
+
+function channelsOf({ channels }: SubscribeOptions): Set<string> {
+  // A string is iterable too: its letters would be taken for channels.
+  if (typeof channels === "string" || !(Symbol.iterator in Object(channels ?? []))) {
+    throw invalid(`channels must be a list of names, got ${quote(channels)}.`);
+  }
+  const names = new Set(channels);
+  for (const name of names) checkName("channel", name);
+  return names;
+}
+
+function lastEventIdOf({ lastEventId }: SubscribeOptions): string | undefined {
+  if (typeof (lastEventId ?? "") !== "string") {
+    throw invalid(`lastEventId must be a string, got ${quote(lastEventId)}.`);
+  }
+  return lastEventId || undefined;
+}
+
+function invalid(message: string): StreamsideError {
+  return new StreamsideError("invalid-argument", message);
+}
+
+function closed(): StreamsideError {
+  return new StreamsideError("closed", "The hub is closed; connect to another server.");
+}
+
+function notOpen(): StreamsideError {
+  return new StreamsideError(
+    "log-unavailable",
+    "The log has not been reached yet; try again in a moment.",
+  );
+}
+
+/** Enough of a session id to tell two apart in a log, too little to use it. */
+function redact(session: string): string {
+  return session.length > 8 ? `${session.slice(0, 4)}…` : "…";
+}

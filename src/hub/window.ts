@@ -1,0 +1,312 @@
+/**
+ * The window: the recent part of the log that a process holds, encoded and indexed by address.
+ *
+ * All delivery is one operation on it: {@link Window.read}, the events for a reader after a position. A fan-out reads
+ * once for all who subscribe to the same channels; a reader that lags or resumes reads for itself.
+ *
+ * @module
+ */
+
+import {
+  type Address,
+  channelAddress,
+  EVERYONE,
+  type LogEntry,
+  sessionAddress,
+} from "../log/entry.ts";
+import { EntryQueue, History, type HistoryOptions } from "../log/history.ts";
+import { Chunk } from "./sink.ts";
+
+let audiences = 0;
+
+/** Those who subscribe to the same channels: broadcasts and channel events are the same bytes for all of them. */
+export class Audience {
+  /** The channels, each once. */
+  readonly channels: ReadonlySet<string>;
+  /** A number for what is kept for them. */
+  readonly number: number = ++audiences;
+  /** What they are addressed by: everyone, and each channel. */
+  readonly addresses: readonly Address[];
+
+  /** An audience of these channels. */
+  constructor(channels: ReadonlySet<string>) {
+    this.channels = channels;
+    this.addresses = [EVERYONE, ...Array.from(channels, channelAddress)];
+  }
+}
+
+/** What a read found. */
+export interface Read {
+  /** The events as one chunk; `undefined` when there are none for this reader. */
+  readonly chunk: Chunk | undefined;
+  /** Everything addressed to the reader up to here is in the chunk, or was before. */
+  readonly position: number;
+}
+
+/** Where in the log the events of a reader are looked for. */
+export interface Range {
+  /** After this position. */
+  readonly from: number;
+  /** Up to and with this position. */
+  readonly to: number;
+  /** At most so many bytes, but always at least one event. */
+  readonly limit: number;
+  /** Once there is an event, not beyond the next multiple of this position. Default: as far as it goes. */
+  readonly block?: number;
+}
+
+/** The recent entries of a log. */
+export class Window {
+  readonly #history: History;
+  /** The entries of each address; under {@link EXCEPTIONS} and {@link KEYED} those that are not for everyone alike. */
+  readonly #index = new Map<Address, EntryQueue>();
+  /** The newest entry of each key and address. */
+  readonly #keyed = new Map<string, LogEntry>();
+  /** What was read last for whole audiences: readers that catch up from the same place share the bytes. */
+  readonly #reads = new Map<string, { to: number; read: Read }>();
+  #readBytes = 0;
+  /** The audience without channels. */
+  readonly #everyone = new Audience(new Set());
+
+  /** An empty window that begins after a position. */
+  constructor(options: HistoryOptions, head: number) {
+    this.#history = new History(options, head);
+  }
+
+  /** Everything after this position, up to the head, is held. */
+  get start(): number {
+    return this.#history.start;
+  }
+
+  /** The newest position. */
+  get head(): number {
+    return this.#history.head;
+  }
+
+  /** How many entries are held. */
+  get size(): number {
+    return this.#history.entries.size;
+  }
+
+  /** How many bytes of events are held. */
+  get bytes(): number {
+    return this.#history.bytes;
+  }
+
+  /** Adds the newest entry. */
+  add(entry: LogEntry): void {
+    this.#history.add(entry);
+    this.#queue(entry.to).push(entry);
+    if (entry.except) this.#queue(EXCEPTIONS).push(entry);
+    if (entry.key !== undefined) {
+      this.#queue(KEYED).push(entry);
+      const name = keyName(entry);
+      const older = this.#keyed.get(name);
+      if (older) older.newer = entry;
+      this.#keyed.set(name, entry);
+    }
+  }
+
+  /** Forgets what is beyond the bounds at this time (ms since the epoch), but nothing after `upTo`. */
+  prune(now: number, upTo: number): void {
+    this.#history.prune(now, upTo, this.#forget);
+  }
+
+  /** Lets go of the bytes that were read last: nobody needs them while nothing is sent. */
+  release(): void {
+    this.#reads.clear();
+    this.#readBytes = 0;
+  }
+
+  /** The entries of a range, oldest first. */
+  *entries(from: number, to: number): Generator<LogEntry, void> {
+    const { entries } = this.#history;
+    for (let i = entries.indexAfter(from); i < entries.size; i++) {
+      const entry = entries.at(i);
+      if (entry.position > to) return;
+      yield entry;
+    }
+  }
+
+  /** The events of a range for a whole audience: what is addressed to a session is not in it, nor is `except` heeded. */
+  readForAudience(audience: Audience, range: Range): Read {
+    const { from, to, limit, block } = range;
+    const hasOwn = audience.addresses.some((to, i) => i > 0 && this.#has(to, range));
+    if (!hasOwn) audience = this.#everyone;
+    const key = `${audience.number}:${from}:${limit}:${block}`;
+    const last = this.#reads.get(key);
+    // One that was full before its range ended is the same for every longer range.
+    if (last && (last.to === to || last.read.position < Math.min(last.to, to))) return last.read;
+    const read = this.#read(audience.addresses, undefined, range, false);
+    this.#keep(key, to, read);
+    return read;
+  }
+
+  /** Each read holds on to its bytes, also to those that the history has forgotten: so they are few. */
+  #keep(key: string, to: number, read: Read): void {
+    this.#letGo(key);
+    for (const oldest of this.#reads.keys()) {
+      if (this.#reads.size < MAX_READS && this.#readBytes < MAX_READ_BYTES) break;
+      this.#letGo(oldest);
+    }
+    this.#reads.set(key, { to, read });
+    this.#readBytes += read.chunk?.bytes.length ?? 0;
+  }
+
+  #letGo(key: string): void {
+    this.#readBytes -= this.#reads.get(key)?.read.chunk?.bytes.length ?? 0;
+    this.#reads.delete(key);
+  }
+
+  /**
+   * The events of a range for one reader.
+   *
+   * `latest`: leave out events that a newer one with the same key supersedes, also one after the range.
+   */
+  read(session: string, audience: Audience, range: Range, latest: boolean): Read {
+    const own = sessionAddress(session);
+    const alone = this.#has(own, range) || this.#has(EXCEPTIONS, range) ||
+      (latest && this.#has(KEYED, range));
+    if (!alone) return this.readForAudience(audience, range);
+    return this.#read([...audience.addresses, own], session, range, latest);
+  }
+
+  #has(address: Address, { from, to }: Range): boolean {
+    const queue = this.#index.get(address);
+    if (!queue) return false;
+    const index = queue.indexAfter(from);
+    return index < queue.size && queue.at(index).position <= to;
+  }
+
+  #read(
+    addresses: readonly Address[],
+    session: string | undefined,
+    range: Range,
+    latest: boolean,
+  ): Read {
+    return gather(this.#addressed(addresses, range.from, range.to), session, range, latest);
+  }
+
+  /** The entries to any of these addresses in a range, in log order. */
+  *#addressed(addresses: readonly Address[], from: number, to: number): Generator<LogEntry, void> {
+    const queues: { queue: EntryQueue; next: number }[] = [];
+    for (const address of addresses) {
+      const queue = this.#index.get(address);
+      if (!queue) continue;
+      const next = queue.indexAfter(from);
+      if (next < queue.size) queues.push({ queue, next });
+    }
+    while (queues.length > 0) {
+      let oldest = queues[0]!;
+      for (const candidate of queues) {
+        if (candidate.queue.at(candidate.next).position < oldest.queue.at(oldest.next).position) {
+          oldest = candidate;
+        }
+      }
+      const entry = oldest.queue.at(oldest.next);
+      if (entry.position > to) return;
+      yield entry;
+      if (++oldest.next === oldest.queue.size) queues.splice(queues.indexOf(oldest), 1);
+    }
+  }
+
+  #queue(address: Address): EntryQueue {
+    let queue = this.#index.get(address);
+    if (!queue) this.#index.set(address, queue = new EntryQueue());
+    return queue;
+  }
+
+  readonly #forget = (entry: LogEntry): void => {
+    this.#drop(entry.to);
+    if (entry.except) this.#drop(EXCEPTIONS);
+    if (entry.key === undefined) return;
+    this.#drop(KEYED);
+    const name = keyName(entry);
+    if (this.#keyed.get(name) === entry) this.#keyed.delete(name);
+  };
+
+  /** The oldest entry of all is the oldest of its address. */
+  #drop(address: Address): void {
+    const queue = this.#index.get(address)!;
+    queue.shift();
+    if (queue.size === 0) this.#index.delete(address);
+  }
+}
+
+/** Those of some entries that are for one reader, as {@link Window.read} gives them. For entries that no window holds. */
+export function select(
+  entries: readonly LogEntry[],
+  session: string,
+  audience: Audience,
+  range: Omit<Range, "from">,
+): Read {
+  const own = sessionAddress(session);
+  const addressed = entries.filter(({ to }) => to === own || audience.addresses.includes(to));
+  return gather(addressed, session, range, true);
+}
+
+/** As many of the entries addressed to a reader as one chunk may hold. */
+function gather(
+  entries: Iterable<LogEntry>,
+  session: string | undefined,
+  { to, limit, block }: Omit<Range, "from">,
+  latest: boolean,
+): Read {
+  const found: LogEntry[] = [];
+  let bytes = 0;
+  let blockEnd = Infinity;
+  for (const entry of entries) {
+    if (entry.instruction !== undefined) continue;
+    if (session !== undefined && entry.except?.has(session)) continue;
+    if (latest && isSuperseded(entry, session)) continue;
+    const size = entry.end - entry.start;
+    if (bytes > 0 && bytes + size > limit) {
+      return { chunk: join(found), position: found[found.length - 1]!.position };
+    }
+    if (entry.position > blockEnd) return { chunk: join(found), position: blockEnd };
+    if (block !== undefined && bytes === 0) blockEnd = Math.ceil(entry.position / block) * block;
+    found.push(entry);
+    bytes += size;
+  }
+  return { chunk: found.length > 0 ? join(found) : undefined, position: to };
+}
+
+/** Broadcasts that leave sessions out. Not an address that anything can be sent to. */
+const EXCEPTIONS: Address = "!";
+/** Events with a key. Not an address that anything can be sent to. */
+const KEYED: Address = "?";
+const MAX_READS = 64;
+/** When the reads that are kept come to so many bytes, no more than the newest is added to them. */
+const MAX_READ_BYTES = 4 * 1024 * 1024;
+
+/** Keys count for each address on its own. NUL can be in neither an address nor a key. */
+function keyName(entry: LogEntry): string {
+  return `${entry.to}\0${entry.key}`;
+}
+
+function isSuperseded(entry: LogEntry, session: string | undefined): boolean {
+  let newer = entry.newer;
+  while (newer && session !== undefined && newer.except?.has(session)) newer = newer.newer;
+  return newer !== undefined;
+}
+
+/** The bytes of some entries as one chunk: a view where they already stand side by side, else a copy. */
+function join(entries: readonly LogEntry[]): Chunk {
+  const runs: Uint8Array[] = [];
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const { page, start } = entries[i]!;
+    let { end } = entries[i]!;
+    while (entries[i + 1]?.page === page && entries[i + 1]!.start === end) end = entries[++i]!.end;
+    runs.push(page.subarray(start, end));
+    bytes += end - start;
+  }
+  if (runs.length === 1) return new Chunk(runs[0]!, entries.length);
+  const joined = new Uint8Array(bytes);
+  let used = 0;
+  for (const run of runs) {
+    joined.set(run, used);
+    used += run.length;
+  }
+  return new Chunk(joined, entries.length);
+}

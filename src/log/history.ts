@@ -1,0 +1,159 @@
+/**
+ * A bounded run of entries in log order: what a log and a window both are.
+ *
+ * @module
+ */
+
+import type { LogEntry } from "./entry.ts";
+import { quote, StreamsideError } from "../errors.ts";
+
+/** How much history is held. The first bound that is reached counts; what is older is forgotten. */
+export interface HistoryOptions {
+  /** At most this many events. Default: 100 000. */
+  readonly events?: number;
+  /**
+   * At most this many bytes of encoded events; each session that `except` names counts as 40 and its length. Default:
+   * 33 554 432 (32 MiB).
+   */
+  readonly bytes?: number;
+  /** No event older than this, in ms. Default: 600 000 (ten minutes). */
+  readonly age?: number;
+}
+
+/** A queue of entries, ordered by position, that can be searched. */
+export class EntryQueue {
+  #items: (LogEntry | undefined)[] = [];
+  #first = 0;
+
+  /** How many entries it holds. */
+  get size(): number {
+    return this.#items.length - this.#first;
+  }
+
+  /** The entry at an index, 0 being the oldest. */
+  at(index: number): LogEntry {
+    return this.#items[this.#first + index]!;
+  }
+
+  /** Adds the newest entry. */
+  push(entry: LogEntry): void {
+    this.#items.push(entry);
+  }
+
+  /** Takes the oldest entry out. */
+  shift(): LogEntry | undefined {
+    if (this.size === 0) return undefined;
+    const entry = this.#items[this.#first];
+    this.#items[this.#first++] = undefined;
+    // Array.shift would move every entry each time; moving them once in a while costs each entry one move.
+    if (this.#first > 64 && this.#first * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#first);
+      this.#first = 0;
+    }
+    return entry;
+  }
+
+  /** The index of the first entry after a position; `size` when there is none. */
+  indexAfter(position: number): number {
+    let low = this.#first;
+    let high = this.#items.length;
+    // Readers are mostly near the end.
+    if (high > low && this.#items[high - 1]!.position <= position) return this.size;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#items[middle]!.position <= position) low = middle + 1;
+      else high = middle;
+    }
+    return low - this.#first;
+  }
+}
+
+/** Entries under the bounds of {@link HistoryOptions}. */
+export class History {
+  /** The entries held, oldest first. */
+  readonly entries: EntryQueue = new EntryQueue();
+  readonly #events: number;
+  readonly #bytes: number;
+  readonly #age: number;
+  #held = 0;
+  #start: number;
+  #head: number;
+
+  /**
+   * An empty history that begins after a position.
+   *
+   * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
+   */
+  constructor(options: HistoryOptions = {}, head = 0) {
+    this.#events = bound("history.events", options.events, 100_000);
+    this.#bytes = bound("history.bytes", options.bytes, 32 * 1024 * 1024);
+    this.#age = bound("history.age", options.age, 600_000);
+    this.#start = head;
+    this.#head = head;
+  }
+
+  /** Everything after this position, up to the head, is held. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** The position of the newest entry. */
+  get head(): number {
+    return this.#head;
+  }
+
+  /** The bytes of the entries held. */
+  get bytes(): number {
+    return this.#held;
+  }
+
+  /** Adds the newest entry. It forgets nothing by itself: see {@link History.prune}. */
+  add(entry: LogEntry): void {
+    this.entries.push(entry);
+    this.#held += sizeOf(entry);
+    this.#head = entry.position;
+  }
+
+  /**
+   * Forgets what is beyond the bounds at this time (ms since the epoch), but nothing after `upTo`; `evicted` is told
+   * of each entry that went, oldest first.
+   */
+  prune(now: number, upTo: number = this.#head, evicted?: (entry: LogEntry) => void): void {
+    const { entries } = this;
+    while (
+      entries.size > 0 && entries.at(0).position <= upTo &&
+      (entries.size > this.#events || this.#held > this.#bytes ||
+        entries.at(0).time < now - this.#age)
+    ) {
+      const entry = entries.shift()!;
+      this.#held -= sizeOf(entry);
+      this.#start = entry.position;
+      evicted?.(entry);
+    }
+  }
+}
+
+/** What a short string takes besides its text, with its place in a set: 42 bytes on Node.js, of 100 000 of them. */
+const NAME_BYTES = 40;
+
+/** How many bytes an entry is counted as. */
+function sizeOf({ start, end, except }: LogEntry): number {
+  let size = end - start;
+  // A sender may name any number of sessions: they would be what no bound holds.
+  for (const session of except ?? []) size += NAME_BYTES + session.length;
+  return size;
+}
+
+/**
+ * A positive number, or its default.
+ *
+ * @throws {StreamsideError} `invalid-argument`
+ */
+export function bound(name: string, value: number | undefined, standard: number): number {
+  if (value === undefined) return standard;
+  if (typeof value !== "number" || !(value > 0)) {
+    const got = typeof value === "number" ? value : quote(value);
+    throw new StreamsideError("invalid-argument", `${name} must be a number above 0, got ${got}.`);
+  }
+  return value;
+}

@@ -1,0 +1,532 @@
+/**
+ * What a connection has to get, worked out from what was sent and from nothing that the hub says of itself: a ledger
+ * of all that was sent, and an account of each connection that checks every byte of its stream against it.
+ *
+ * @module
+ */
+import type { HistoryOptions, Log, LogEntry, LogFollower, LogRecord } from "../../mod.ts";
+import { EntryWriter, memoryLog } from "../../mod.ts";
+import { type Block, parseBlock } from "../server-helpers.ts";
+
+/** Whom something was sent to. A disconnect takes a place in the log too, and goes to nobody. */
+export type Target =
+  | { readonly kind: "session" | "channel" | "disconnect"; readonly name: string }
+  | { readonly kind: "all"; readonly except: ReadonlySet<string> };
+
+/** Something that was sent. */
+export interface Sent {
+  readonly position: number;
+  readonly to: Target;
+  readonly key: string | undefined;
+  readonly event: string;
+  readonly data: string;
+  readonly time: number;
+  readonly bytes: number;
+}
+
+/** What the sessions that do not get an event count for in the history. */
+function bytesOfExcept(sessions: Iterable<string>): number {
+  return [...sessions].reduce((sum, session) => sum + 40 + session.length, 0);
+}
+
+/** A position in one life of the log. */
+export interface Place {
+  readonly life: Life;
+  readonly position: number;
+}
+
+/** One life of the log: an epoch, and all that was sent in it, whether the log still holds it or not. */
+export class Life {
+  readonly epoch: string;
+  /** Which life it is, counted from 0. */
+  readonly number: number;
+  readonly sent: Sent[] = [];
+  readonly #bounds: Required<HistoryOptions>;
+  readonly #stride: number;
+  #start = 0;
+  #bytes = 0;
+
+  constructor(epoch: string, number: number, bounds: Required<HistoryOptions>, stride: number) {
+    this.epoch = epoch;
+    this.number = number;
+    this.#bounds = bounds;
+    this.#stride = stride;
+  }
+
+  get head(): number {
+    return this.sent.length * this.#stride;
+  }
+
+  /** What stands at a position. */
+  at(position: number): Sent | undefined {
+    return this.sent[position / this.#stride - 1];
+  }
+
+  /** What was sent after a position, up to and with another. */
+  between(after: number, upTo: number = Infinity): Sent[] {
+    return this.sent.slice(Math.floor(after / this.#stride), Math.floor(upTo / this.#stride));
+  }
+
+  add(sent: Omit<Sent, "position" | "bytes" | "time">): Sent {
+    const position = this.head + this.#stride;
+    const encoded = sent.to.kind === "disconnect" ? 0 : new TextEncoder().encode(
+      `event: ${sent.event}\n${
+        sent.data.split("\n").map((line) => `data: ${line}\n`).join("")
+      }id: ${this.epoch}-${position}\n\n`,
+    ).length;
+    const bytes = encoded + (sent.to.kind === "all" ? bytesOfExcept(sent.to.except) : 0);
+    const added = { ...sent, position, bytes, time: Date.now() };
+    this.sent.push(added);
+    this.#bytes += bytes;
+    return added;
+  }
+
+  /** The log does not have to hold what is up to here. */
+  start(): number {
+    for (; this.#start < this.sent.length; this.#start++) {
+      const oldest = this.sent[this.#start]!;
+      const { events, bytes, age } = this.#bounds;
+      const isOver = this.sent.length - this.#start > events || this.#bytes > bytes ||
+        oldest.time < Date.now() - age;
+      if (!isOver) break;
+      this.#bytes -= oldest.bytes;
+    }
+    return this.#start * this.#stride;
+  }
+}
+
+/** All that was sent, in the order of the log. */
+export class Ledger {
+  readonly bounds: Required<HistoryOptions>;
+  /** How far one position is from the next. */
+  readonly stride: number;
+  readonly #lives = new Map<string, Life>();
+  #life!: Life;
+
+  constructor(bounds: Required<HistoryOptions>, stride = 1) {
+    this.bounds = bounds;
+    this.stride = stride;
+  }
+
+  /** The life that the log lives now. */
+  get life(): Life {
+    return this.#life;
+  }
+
+  /** The log begins, or begins anew. */
+  begin(epoch: string): void {
+    if (this.#lives.has(epoch)) return;
+    this.#life = new Life(epoch, this.#lives.size, this.bounds, this.stride);
+    this.#lives.set(epoch, this.#life);
+  }
+
+  /** The place that an id stands for; `undefined` for one that no log ever gave. */
+  place(id: string): Place | undefined {
+    const [, epoch, digits] = /^([^-]+)-(\d+)$/.exec(id) ?? [];
+    const life = this.#lives.get(epoch ?? "");
+    const position = Number(digits);
+    return life && position <= life.head && String(position) === digits
+      ? { life, position }
+      : undefined;
+  }
+}
+
+/** How a log of one's own takes its time, in ms; 0: at once. */
+export interface Delays {
+  /** Until it can be followed. */
+  readonly opens: number;
+  /** Until an append and a read are answered. */
+  readonly answers: number;
+  /** Until followers are told, all that came meanwhile in one go. */
+  readonly tells: number;
+}
+
+/** A log as a user may write one: no better than the contract of `Log` asks. Its positions have gaps. */
+class OwnLog implements Log {
+  static #lives = 0;
+  readonly #epoch = `own${String(++OwnLog.#lives).padStart(9, "0")}`;
+  readonly #writer = new EntryWriter(this.#epoch);
+  readonly #delays: Delays;
+  readonly #bounds: Required<HistoryOptions>;
+  readonly #stride: number;
+  /** Each follower that it is open for, and what it was told last. */
+  readonly #followers = new Map<LogFollower, number>();
+  #entries: LogEntry[] = [];
+  #start = 0;
+  #head = 0;
+  #untold: LogEntry[] = [];
+
+  constructor(ledger: Ledger, delays: Delays) {
+    this.#bounds = ledger.bounds;
+    this.#stride = ledger.stride;
+    this.#delays = delays;
+  }
+
+  follow(follower: LogFollower): () => void {
+    let isFollowing = true;
+    this.#after(this.#delays.opens, () => {
+      if (!isFollowing) return;
+      this.#followers.set(follower, this.#head);
+      follower.opened(this.#epoch, this.#head);
+    });
+    return () => {
+      isFollowing = false;
+      this.#followers.delete(follower);
+    };
+  }
+
+  append(record: LogRecord): Promise<number> {
+    const position = this.#head += this.#stride;
+    const entry = this.#writer.write(position, record, Date.now());
+    this.#entries.push(entry);
+    this.#trim();
+    this.#untold.push(entry);
+    if (this.#untold.length === 1) this.#after(this.#delays.tells, () => this.#tell());
+    return this.#answer(position);
+  }
+
+  read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+    this.#trim();
+    if (after < this.#start || after > this.#head) return this.#answer(null);
+    return this.#answer(this.#entries.filter(({ position }) => position > after).slice(0, limit));
+  }
+
+  #tell(): void {
+    const entries = this.#untold.splice(0);
+    for (const [follower, told] of this.#followers) {
+      const news = entries.filter(({ position }) => position > told);
+      if (news.length === 0) continue;
+      this.#followers.set(follower, news[news.length - 1]!.position);
+      follower.appended(news);
+    }
+  }
+
+  #trim(): void {
+    const { events, bytes, age } = this.#bounds;
+    const size = ({ start, end, except }: LogEntry) => end - start + bytesOfExcept(except ?? []);
+    let held = this.#entries.reduce((sum, entry) => sum + size(entry), 0);
+    const isOver = () =>
+      this.#entries.length > events || held > bytes || this.#entries[0]!.time < Date.now() - age;
+    while (this.#entries.length > 0 && isOver()) {
+      const oldest = this.#entries.shift()!;
+      held -= size(oldest);
+      this.#start = oldest.position;
+    }
+  }
+
+  #answer<T>(answer: T): Promise<T> {
+    return new Promise((resolve) => this.#after(this.#delays.answers, () => resolve(answer)));
+  }
+
+  #after(ms: number, callback: () => void): void {
+    if (ms === 0) callback();
+    else setTimeout(callback, ms);
+  }
+}
+
+/** A log that can begin anew, tell its followers late, answer late, and fail: what a network does to one. */
+export class ScriptedLog implements Log {
+  readonly #ledger: Ledger;
+  readonly #delays: Delays | undefined;
+  readonly #followers = new Map<LogFollower, ScriptedFollower>();
+  #inner: Log;
+  /** Reads fail at the moment. */
+  failing = false;
+  /** Appends fail at the moment. */
+  refusing = false;
+  /** Reads are answered when they are released. */
+  slow = false;
+  #reads: (() => void)[] = [];
+
+  /** A `memoryLog`, or, with `delays`, a log of one's own. */
+  constructor(ledger: Ledger, delays?: Delays) {
+    this.#ledger = ledger;
+    this.#delays = delays;
+    this.#inner = this.#begin(delays);
+  }
+
+  #begin(delays: Delays | undefined): Log {
+    return delays ? new OwnLog(this.#ledger, delays) : memoryLog(this.#ledger.bounds);
+  }
+
+  /** The followers, in the order in which they came. */
+  get followers(): ScriptedFollower[] {
+    return [...this.#followers.values()];
+  }
+
+  follow(follower: LogFollower): () => void {
+    const scripted = new ScriptedFollower(follower, this.#ledger);
+    scripted.follow(this.#inner);
+    this.#followers.set(follower, scripted);
+    return () => {
+      scripted.stop();
+      this.#followers.delete(follower);
+    };
+  }
+
+  async append(record: LogRecord): Promise<number> {
+    if (this.refusing) throw new Error("the log takes nothing");
+    return await this.#inner.append(record);
+  }
+
+  async read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+    if (this.failing) throw new Error("the log is out of reach");
+    const answer = await this.#inner.read(after, limit);
+    if (this.slow) await new Promise<void>((resolve) => this.#reads.push(resolve));
+    return answer;
+  }
+
+  /** Answers the reads that wait. */
+  release(): void {
+    for (const answer of this.#reads.splice(0)) answer();
+  }
+
+  /** Loses everything, and goes on in another epoch. */
+  beginAnew(): void {
+    // What is answered afterwards is of the new life, so all have to know of it at once.
+    this.#inner = this.#begin(this.#delays && { ...this.#delays, opens: 0 });
+    for (const follower of this.followers) follower.follow(this.#inner);
+  }
+}
+
+/** One follower of a {@link ScriptedLog}: while it is held back it is told nothing. */
+class ScriptedFollower {
+  readonly #follower: LogFollower;
+  readonly #ledger: Ledger;
+  #waiting: LogEntry[] = [];
+  #held = false;
+  /** How far it was told. */
+  head = 0;
+  stop: () => void = () => {};
+
+  constructor(follower: LogFollower, ledger: Ledger) {
+    this.#follower = follower;
+    this.#ledger = ledger;
+  }
+
+  follow(log: Log): void {
+    this.release();
+    this.stop();
+    this.stop = log.follow({
+      opened: (epoch, head) => {
+        this.#ledger.begin(epoch);
+        this.head = head;
+        this.#follower.opened(epoch, head);
+      },
+      appended: (entries) => {
+        this.#waiting.push(...entries);
+        if (!this.#held) this.release();
+      },
+      failed: (error) => this.#follower.failed(error),
+    });
+  }
+
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    const entries = this.#waiting.splice(0);
+    if (entries.length === 0) return;
+    this.head = entries[entries.length - 1]!.position;
+    this.#follower.appended(entries);
+  }
+}
+
+/** Who reads a stream, and where it goes on. */
+export interface Subscription {
+  readonly session: string;
+  readonly channels: ReadonlySet<string>;
+  /** The id that it resumes from, if it does. */
+  readonly lastEventId: string | undefined;
+  /** Where it begins if it does not resume. */
+  readonly head: Place;
+}
+
+/** What one connection has to get. */
+export class Account {
+  readonly #ledger: Ledger;
+  readonly #subscription: Subscription;
+  /** The longest chunk that may be handed out, in bytes; more only for an event alone. */
+  readonly #limit: number;
+  /** It has everything up to here; `undefined` while it is owed a reset. */
+  #at: Place | undefined;
+  /** It has to get every event after this position, also superseded ones. */
+  #completeFrom = Infinity;
+  #lags = false;
+  #opened = false;
+  #text = "";
+  #decoder = new TextDecoder();
+  /** The last id that came with a whole block. */
+  lastEventId: string | undefined;
+  /** How many events came. */
+  events = 0;
+  /** How many resets came. */
+  resets = 0;
+
+  constructor(ledger: Ledger, subscription: Subscription, limit: number) {
+    this.#ledger = ledger;
+    this.#subscription = subscription;
+    this.#limit = limit;
+    const { lastEventId, head } = subscription;
+    this.lastEventId = lastEventId;
+    const resumed = lastEventId === undefined ? head : ledger.place(lastEventId);
+    this.#at = resumed?.life === head.life ? resumed : undefined;
+  }
+
+  /** It lags, or may: superseded events may be left out from now on. */
+  lag(): void {
+    this.#lags = true;
+    this.#completeFrom = Infinity;
+  }
+
+  /** Takes bytes of the stream, which may end anywhere. Throws what is wrong with them. */
+  take(bytes: Uint8Array, whole: boolean): void {
+    this.#text += this.#decoder.decode(bytes, { stream: true });
+    let events = 0;
+    for (let end = this.#text.indexOf("\n\n"); end !== -1; end = this.#text.indexOf("\n\n")) {
+      const block = parseBlock(this.#text.slice(0, end));
+      this.#text = this.#text.slice(end + 2);
+      if (block.event !== undefined) events++;
+      this.#accept(block);
+    }
+    if (!whole) return;
+    if (this.#text !== "") this.#fault(`a chunk ends in the middle of ${quote(this.#text)}`);
+    if (bytes.length > this.#limit && events > 1) {
+      this.#fault(`a chunk of ${events} events has ${bytes.length} bytes, over ${this.#limit}`);
+    }
+  }
+
+  /** What it still has to get, of all that was sent or of what was sent before a place; empty when it has everything. */
+  missing(before?: Place): string[] {
+    const { life } = before ?? this.#ledger;
+    if (this.#at?.life !== life) return ["a reset"];
+    const upTo = before?.position ?? life.head;
+    return this.#required(this.#at, upTo).map((sent) => this.#describe(sent));
+  }
+
+  /** The log holds everything that it still has to get. */
+  isHeld(): boolean {
+    const { life } = this.#ledger;
+    return this.#at?.life === life && life.start() <= this.#at.position;
+  }
+
+  #accept(block: Block): void {
+    if (!this.#opened) {
+      this.#opened = true;
+      if (!block.retry || block.event) this.#fault(`no preamble, but ${quote(block)}`);
+      if (this.#subscription.lastEventId === undefined && !this.#lags) {
+        this.#completeFrom = this.#ledger.life.head;
+      }
+    }
+    if (block.event === "streamside:reset") this.#reset(block);
+    else if (block.event !== undefined) this.#event(block);
+    else if (block.id !== undefined) this.#pass(block.id);
+    if (block.id !== undefined) this.lastEventId = block.id;
+  }
+
+  #reset({ id }: Block): void {
+    const place = this.#ledger.place(id ?? "");
+    if (!place) return this.#fault(`a reset with the id ${id}`);
+    if (this.#at?.life === place.life) {
+      if (place.life.start() <= this.#at.position) {
+        this.#fault(`a reset at ${this.#at.position}, though the log holds all after it`);
+      }
+      // A hub that was behind its reader goes on from where it is itself.
+      const isAhead = this.#at.position > this.#subscription.head.position;
+      if (place.position < this.#at.position && !isAhead) this.#fault(`a reset back to ${id}`);
+    }
+    this.#at = place;
+    this.lag();
+    this.resets++;
+  }
+
+  #event({ id, event, data }: Block): void {
+    const place = this.#ledger.place(id ?? "");
+    const sent = place?.life.at(place.position);
+    if (!place || !sent) return this.#fault(`an event with the id ${id}`);
+    if (sent.event !== event || sent.data !== data) {
+      this.#fault(`${id} is ${quote({ event, data })}, not ${this.#describe(sent)}`);
+    }
+    if (!this.#isAddressed(sent)) this.#fault(`got ${this.#describe(sent)} of somebody else`);
+    this.#moveTo(place, place.position - 1);
+    this.events++;
+  }
+
+  /** An id without an event: all that is before it is done with. */
+  #pass(id: string): void {
+    const place = this.#ledger.place(id);
+    // A stream that is owed a reset may begin with the id that it was asked to go on from.
+    if (!this.#at && id === this.#subscription.lastEventId) return;
+    if (!place) return this.#fault(`an id ${id} that stands for nothing`);
+    this.#moveTo(place, place.position);
+  }
+
+  /** Goes on to a place. Nothing after the present one and up to `upTo` may be left out. */
+  #moveTo(place: Place, upTo: number): void {
+    const at = this.#at;
+    if (!at) return this.#fault(`${place.position} before the reset that is due`);
+    if (place.life !== at.life) this.#fault(`another epoch without a reset`);
+    const isBack = place.position < at.position ||
+      (place.position === at.position && upTo < at.position);
+    if (isBack) this.#fault(`${place.position} again, after ${at.position}`);
+    const [first, ...more] = this.#required(at, upTo);
+    if (first) {
+      this.#fault(
+        `${this.#describe(first)} and ${more.length} more are missing before ${place.position}`,
+      );
+    }
+    this.#at = place;
+  }
+
+  #required({ life, position }: Place, upTo: number): Sent[] {
+    return life.between(position, upTo).filter((sent) =>
+      this.#isAddressed(sent) &&
+      (sent.position > this.#completeFrom || !this.#isSuperseded(life, sent))
+    );
+  }
+
+  #isAddressed({ to }: Sent): boolean {
+    const { session, channels } = this.#subscription;
+    switch (to.kind) {
+      case "all":
+        return !to.except.has(session);
+      case "session":
+        return to.name === session;
+      case "channel":
+        return channels.has(to.name);
+      case "disconnect":
+        return false;
+    }
+  }
+
+  #isSuperseded(life: Life, sent: Sent): boolean {
+    if (sent.key === undefined) return false;
+    return life.between(sent.position).some((newer) =>
+      newer.key === sent.key && addressOf(newer.to) === addressOf(sent.to) &&
+      this.#isAddressed(newer)
+    );
+  }
+
+  #describe({ position, to, key }: Sent): string {
+    const except = to.kind === "all" ? [...to.except].map((name) => ` -${name}`).join("") : "";
+    return `${position} (to ${addressOf(to)}${except}${key === undefined ? "" : `, key ${key}`})`;
+  }
+
+  #fault(what: string): void {
+    const { session, channels, lastEventId } = this.#subscription;
+    throw new Error(
+      `a reader of ${session} and [${[...channels]}], from ${lastEventId}, at ` +
+        `${this.#at?.position}: ${what}`,
+    );
+  }
+}
+
+function addressOf(to: Target): string {
+  return to.kind === "all" ? "everyone" : `${to.kind} ${to.name}`;
+}
+
+function quote(value: unknown): string {
+  return JSON.stringify(value).slice(0, 200);
+}
