@@ -9,6 +9,7 @@ import { backoff } from "./backoff.ts";
 import { StreamMessage } from "./event.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
+import { onWake } from "./wake.ts";
 
 /** A client's options, and whether to keep to the letter of the standard where `createClient` does better. */
 export interface StreamOptions extends ClientOptions {
@@ -91,11 +92,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     }
     if (!reason && wake) {
       // The network or the page came back: no use in waiting, nor in having given up.
-      for (const type of ["online", "pageshow", "visibilitychange"]) {
-        globalThis.addEventListener?.(type, () => {
-          if (type[0] != "v" || !globalThis.document?.hidden) this.reconnect();
-        }, { signal });
-      }
+      onWake(() => this.reconnect(), signal);
     }
     if (failure) this.emit("error", failure);
     // A listener may have connected or closed meanwhile; what is over anyway is told, though it closed.
