@@ -25,31 +25,28 @@
  */
 
 export { StreamsideError, type StreamsideErrorCode } from "./src/errors.ts";
-export { type Address, EntryWriter, type LogEntry, type LogRecord } from "./src/log/entry.ts";
+export type { Address } from "./src/log/address.ts";
+export { EntryWriter, type LogEntry, type LogRecord } from "./src/log/entry.ts";
 export type { HistoryOptions } from "./src/log/history.ts";
-export { type Log, type LogFollower, memoryLog } from "./src/log/log.ts";
+export type { Log, LogFollower } from "./src/log/log.ts";
+export { memoryLog } from "./src/log/memory.ts";
 export type { EndReason } from "./src/hub/connection.ts";
-export {
-  type BroadcastOptions,
-  type CloseOptions,
-  createHub,
-  type EventMap,
-  type EventName,
-  type Hub,
-  type HubEvents,
-  type HubOptions,
-  type HubStats,
-  type Logger,
-  type SendOptions,
-  type SendResult,
-  type SubscribeOptions,
-} from "./src/hub/hub.ts";
-export {
-  createHandler,
-  type Handler,
-  type HandlerOptions,
-  type Identity,
-  type Message,
-  sessionFromRequest,
-} from "./src/http/handler.ts";
+export type {
+  BroadcastOptions,
+  CloseOptions,
+  EventMap,
+  EventName,
+  Hub,
+  HubEvents,
+  HubOptions,
+  HubStats,
+  SendOptions,
+  SendResult,
+  SubscribeOptions,
+} from "./src/hub/types.ts";
+export { createHub } from "./src/hub/hub.ts";
+export type { Logger } from "./src/hub/logger.ts";
+export { createHandler, sessionFromRequest } from "./src/http/handler.ts";
+export type { Handler, HandlerOptions, Identity } from "./src/http/types.ts";
+export type { Message } from "./src/http/message.ts";
 export { eventStream, type EventStreamOptions, type StreamEvent } from "./src/http/event-stream.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Problem } from "./problem.ts";
+import { Problem } from "./answer.ts";
 
 /** What a body may take. */
 export interface BodyLimits {

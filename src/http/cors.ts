@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Answer } from "./answer.ts";
 import { quote, StreamsideError } from "../errors.ts";
+import type { Answer } from "./answer.ts";
 
 /**
  * The origins of an allow-list, each as browsers send it.

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { checkField, dataFields, encode, serializeData } from "../event-format.ts";
 import { quote, StreamsideError } from "../errors.ts";
+import { checkField, dataFields, encode, serializeData } from "../event-format.ts";
 
 /** An event of {@link eventStream}. */
 export interface StreamEvent {

@@ -12,98 +12,16 @@
  * @module
  */
 
-import { type Answer, jsonAnswer, PRIVATE, streamAnswer, toResponse } from "./answer.ts";
-import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
-import { bound } from "../log/history.ts";
-import {
-  COUNT,
-  type EventMap,
-  type Hub,
-  isName,
-  OPEN,
-  type OpenableHub,
-  type SendResult,
-} from "../hub/hub.ts";
+import { COUNT, OPEN, type OpenableHub } from "../hub/hub.ts";
+import type { EventMap, Hub, SendResult } from "../hub/types.ts";
+import { bound, isName } from "../validate.ts";
+import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } from "./answer.ts";
 import { readJson } from "./body.ts";
+import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
+import { type Message, parseMessage } from "./message.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
-import { Problem } from "./problem.ts";
-
-/** Who sent a request, and what it may see. */
-export interface Identity {
-  /** Its session: what {@link Hub.send} addresses. */
-  readonly session: string;
-  /**
-   * The channels it may subscribe to. A request without `?channel=` subscribes to all of them, one with it to those
-   * that it names. Default: none.
-   */
-  readonly channels?: readonly string[];
-  /** When it ends, and its streams with it, as a Date or in ms since the epoch. Default: never. */
-  readonly expires?: Date | number;
-}
-
-/** What a client asks to send: one of `session`, `channel` and `all`, the event's name, and its data. */
-export interface Message {
-  /** To this session. */
-  readonly session?: string;
-  /** To this channel's subscribers. */
-  readonly channel?: string;
-  /** To everyone. */
-  readonly all?: true;
-  /** Not to these sessions; with `all` only. */
-  readonly except?: string | readonly string[];
-  /** A lagging connection gets only the newest event with this key. */
-  readonly key?: string;
-  /** The event's name. */
-  readonly event: string;
-  /** The event's data. */
-  readonly data: unknown;
-}
-
-/** Options of {@link createHandler}; `I` is what `authenticate` gives. */
-export interface HandlerOptions<I extends Identity = Identity> {
-  /**
-   * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
-   * 401. There is no open default. What it throws is logged and answered with 500, without detail, and so is an
-   * identity that is none.
-   */
-  readonly authenticate: (
-    request: Request,
-  ) => I | null | undefined | PromiseLike<I | null | undefined>;
-  /** Whether this client may send this message. Default: nobody may send anything. */
-  readonly authorize?: (identity: I, message: Message) => boolean | PromiseLike<boolean>;
-  /** The path that the routes are under. Default: `"/api/v1/sse"`. */
-  readonly basePath?: string;
-  /**
-   * The origins, such as `"https://app.example"`, whose pages may use the handler, with credentials. `"*"` stands for
-   * every origin, without credentials. Default: the handler's own origin only.
-   */
-  readonly cors?: readonly string[];
-  /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
-  readonly enabled?: boolean;
-  /** Opens `POST {basePath}/test/echo`. Default: false. */
-  readonly testEndpoints?: boolean;
-  /** Whether this request may see the metrics. Default: there is no metrics route. */
-  readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
-  /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
-  readonly maxBodyBytes?: number;
-  /** How long the body of a POST may take to come, in ms; then 408. Default: 30 000. */
-  readonly bodyTimeout?: number;
-  /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
-  readonly maxQueryLength?: number;
-  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503. Default: 10 000. */
-  readonly authTimeout?: number;
-}
-
-/** What {@link createHandler} gives: all routes as one function, and one function for each of the two main routes. */
-export interface Handler {
-  /** Answers any request. Never rejects. */
-  (request: Request): Promise<Response>;
-  /** Answers a subscribe request, whatever its path: for a router of one's own. */
-  readonly subscribe: (request: Request) => Promise<Response>;
-  /** Answers a send request, whatever its path: for a router of one's own. */
-  readonly send: (request: Request) => Promise<Response>;
-}
+import type { Handler, HandlerOptions, Identity } from "./types.ts";
 
 /**
  * A handler for a hub.
@@ -477,39 +395,4 @@ function unauthorized(): Problem {
     // RFC 9110, 15.5.2: a 401 names a scheme; this one makes no browser ask for a password.
     "WWW-Authenticate": "Session",
   });
-}
-
-function parseMessage(body: unknown): Message {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw invalidMessage(
-      "The body must be an object with `event`, `data` and one of `session`, `channel`, `all`.",
-    );
-  }
-  const { session, channel, all, except, key, event, data } = body as Record<string, unknown>;
-  if ([session, channel, all].filter((target) => target !== undefined).length !== 1) {
-    throw invalidMessage("Name exactly one of `session`, `channel` and `all`.");
-  }
-  for (const [name, value] of Object.entries({ session, channel, key })) {
-    if (value !== undefined && typeof value !== "string") {
-      throw invalidMessage(`\`${name}\` must be a string.`);
-    }
-  }
-  if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
-  if (except !== undefined && all === undefined) {
-    throw invalidMessage("`except` goes with `all` only.");
-  }
-  if (except !== undefined && typeof except !== "string" && !isStrings(except)) {
-    throw invalidMessage("`except` must be a string or an array of strings.");
-  }
-  if (typeof event !== "string") throw invalidMessage("`event` must be a string.");
-  if (data === undefined) throw invalidMessage("`data` is missing; use null for none.");
-  return body as Message;
-}
-
-function isStrings(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === "string");
-}
-
-function invalidMessage(detail: string): Problem {
-  return new Problem(400, "invalid-message", detail);
 }

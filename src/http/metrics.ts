@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { HubStats } from "../hub/hub.ts";
+import type { HubStats } from "../hub/types.ts";
 
 /** The content type of OpenMetrics text. */
 export const METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";

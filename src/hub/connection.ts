@@ -4,8 +4,8 @@
  * @module
  */
 
+import type { Audience } from "./read.ts";
 import type { Sink, SinkOwner } from "./sink.ts";
-import type { Audience } from "./window.ts";
 
 /** Why a connection ended. */
 export type EndReason =

@@ -7,6 +7,12 @@
  * @module
  */
 
+import { encode, formatEvent, RESERVED_PREFIX, RESET } from "../event-format.ts";
+import { type Address, EVERYONE } from "../log/address.ts";
+import { formatCursor } from "../log/cursor.ts";
+import type { LogEntry } from "../log/entry.ts";
+import type { HistoryOptions } from "../log/history.ts";
+import type { Log } from "../log/log.ts";
 import {
   Connection,
   type ConnectionOwner,
@@ -15,13 +21,10 @@ import {
   type Group,
   NOWHERE,
 } from "./connection.ts";
-import { type Address, EVERYONE, formatCursor, type LogEntry } from "../log/entry.ts";
-import { encode, formatEvent, RESERVED_PREFIX, RESET } from "../event-format.ts";
-import type { HistoryOptions } from "../log/history.ts";
-import type { Log } from "../log/log.ts";
+import { Audience, type Range, select } from "./read.ts";
 import { Chunk } from "./sink.ts";
 import { sleep, Turns } from "./turns.ts";
-import { Audience, type Range, select, Window } from "./window.ts";
+import { Window } from "./window.ts";
 
 /** An instruction to all hubs of a log: end the connections of the session that it is addressed to. */
 export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;

@@ -7,308 +7,32 @@
  * @module
  */
 
-import { type Connection, type EndReason, NOWHERE } from "./connection.ts";
-import { Delivery, DISCONNECT } from "./delivery.ts";
-import {
-  type Address,
-  channelAddress,
-  EVERYONE,
-  formatCursor,
-  type LogRecord,
-  parseCursor,
-  sessionAddress,
-} from "../log/entry.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { byteLength, checkEventName, encode, formatEvent, serializeData } from "../event-format.ts";
-import { bound, type HistoryOptions } from "../log/history.ts";
-import { type Log, memoryLog } from "../log/log.ts";
-import { Chunk, type SinkOwner, streamOf } from "./sink.ts";
+import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
+import { formatCursor, parseCursor } from "../log/cursor.ts";
+import type { LogRecord } from "../log/entry.ts";
+import type { Log } from "../log/log.ts";
+import { memoryLog } from "../log/memory.ts";
+import { bound, checkName, invalid } from "../validate.ts";
+import { type Connection, type EndReason, NOWHERE } from "./connection.ts";
+import { Delivery, DISCONNECT } from "./delivery.ts";
+import { DEFAULT_LOGGER, guarded, LEVELS, type Logger, redact } from "./logger.ts";
+import { Chunk, type SinkOwner } from "./sink.ts";
+import { streamOf } from "./stream-sink.ts";
 import { sleep } from "./turns.ts";
-
-/** A map from event names to the types of their data, as an interface or a type. */
-export type EventMap = object;
-
-/** The names of the events in a map. */
-export type EventName<Events extends EventMap> = Extract<keyof Events, string>;
-
-/** What the hub logs to: `console` has this shape. Session ids are cut, and tokens never appear. */
-export interface Logger {
-  /** Each connect, resume, reset, lag, drop (of what a reader did not take) and disconnect, with its reason. */
-  debug(...data: unknown[]): void;
-  /** What an operator may want to know: draining begins, the log is back. */
-  info(...data: unknown[]): void;
-  /** What went wrong and was dealt with. */
-  warn(...data: unknown[]): void;
-  /** What failed. */
-  error(...data: unknown[]): void;
-}
-
-/** Options of {@link createHub}. */
-export interface HubOptions {
-  /** Where events are held. Hubs that share a log are one service. Default: a {@link memoryLog} bounded by `history`. */
-  readonly log?: Log;
-  /** How often an open stream gets a heartbeat, in ms. Default: 15 000. */
-  readonly heartbeat?: number;
-  /** How long clients are told to wait before they reconnect, in ms (`retry`, WHATWG HTML 9.2.6). Default: 2 000. */
-  readonly retry?: number;
-  /** How much of the log this process holds: `{ events, bytes, age }`. See {@link HistoryOptions} for the defaults. */
-  readonly history?: HistoryOptions;
-  /** The largest event, in bytes as it goes out but for its id. Default: 1 048 576. */
-  readonly maxEventBytes?: number;
-  /**
-   * How many connections this process takes, those included that were ended while their readers took nothing. Default:
-   * no limit.
-   */
-  readonly maxConnections?: number;
-  /** How many connections one session may have in this process. Default: no limit. */
-  readonly maxConnectionsPerSession?: number;
-  /** What a connection over `maxConnectionsPerSession` gets: `"refuse"` it, or `"close-oldest"`. Default: `"refuse"`. */
-  readonly onSessionLimit?: "refuse" | "close-oldest";
-  /** How many channels one connection may subscribe to. Default: 100. */
-  readonly maxChannelsPerConnection?: number;
-  /** How many bytes are handed to one connection before it has to take them. Default: 65 536. */
-  readonly maxBufferedBytes?: number;
-  /** A connection that takes nothing at all for this long is closed, in ms. Default: 60 000. */
-  readonly stallTimeout?: number;
-  /**
-   * How long a connection may be open, in ms; spread downwards by up to a quarter, so that long-lived connections move
-   * between servers and not all at once. Default: no limit.
-   */
-  readonly maxAge?: number;
-  /** Where the hub logs to. Default: warnings and errors to `console`. */
-  readonly logger?: Logger;
-}
-
-/** Options of {@link Hub.send} and {@link Hub.publish}. */
-export interface SendOptions {
-  /** A connection that lags gets only the newest event with this key among those to the same session or channel. */
-  readonly key?: string;
-}
-
-/** Options of {@link Hub.broadcast}. */
-export interface BroadcastOptions extends SendOptions {
-  /** A session, or several, that do not get it. */
-  readonly except?: string | readonly string[];
-}
-
-/** What became of an event. */
-export interface SendResult {
-  /** Its position, as the SSE `id` that clients see. */
-  readonly id: string;
-  /** How many connections in this process it is addressed to. */
-  readonly connections: number;
-}
-
-/** Options of {@link Hub.subscribe}. */
-export interface SubscribeOptions {
-  /** The channels to subscribe to. Default: none. */
-  readonly channels?: Iterable<string>;
-  /** Where to go on: the id of the last event that was seen, or {@link Hub.cursor}. Default: from now on. */
-  readonly lastEventId?: string | null;
-  /** When the stream ends, as a Date or in ms since the epoch. Default: never. */
-  readonly expires?: Date | number;
-}
-
-/** Counters. Those in the first group tell how it is now, the others how often since the hub was created. */
-export interface HubStats {
-  /** Open connections. */
-  readonly connections: number;
-  /** Sessions with at least one connection. */
-  readonly sessions: number;
-  /** Channels with at least one connection. */
-  readonly channels: number;
-  /** Connections that have not got everything yet. */
-  readonly lagging: number;
-  /** Events that this process holds. */
-  readonly historyEvents: number;
-  /** Bytes of events that this process holds. */
-  readonly historyBytes: number;
-
-  /** Events sent through this hub. */
-  readonly events: number;
-  /** Events handed to connections. */
-  readonly deliveries: number;
-  /** Bytes handed to connections, heartbeats included. */
-  readonly bytes: number;
-  /** Connections opened. */
-  readonly connects: number;
-  /** Connections ended, for whatever reason. */
-  readonly disconnects: number;
-  /** Connections that went on from a cursor. */
-  readonly resumes: number;
-  /** Times that a connection was told of a gap. */
-  readonly resets: number;
-  /** Times that a connection began to lag. */
-  readonly lags: number;
-  /** Connections closed because they took nothing for `stallTimeout`. */
-  readonly stalled: number;
-  /** Connections closed in favour of a newer one of the session. */
-  readonly replaced: number;
-  /** Connections refused: `maxConnections`. */
-  readonly refusedConnections: number;
-  /** Connections refused: `maxConnectionsPerSession`. */
-  readonly refusedSessionConnections: number;
-  /** Connections refused: `maxChannelsPerConnection`. */
-  readonly refusedChannels: number;
-  /** Events refused: `maxEventBytes`. */
-  readonly refusedEvents: number;
-  /** Bodies of requests refused: `maxBodyBytes` and `bodyTimeout` of a handler. */
-  readonly refusedBodies: number;
-  /** Queries of requests refused: `maxQueryLength` of a handler. */
-  readonly refusedQueries: number;
-}
-
-/** What {@link Hub.on} tells of, by name. */
-export interface HubEvents {
-  /** A connection was opened. */
-  connect: { session: string; channels: readonly string[]; resumed: boolean };
-  /** A connection ended. */
-  disconnect: { session: string; reason: EndReason };
-  /** A connection goes on from a cursor. */
-  resume: { session: string; lastEventId: string };
-  /** A connection was told of a gap. */
-  reset: { session: string };
-  /** A connection began to lag: its reader takes less than is sent. */
-  lag: { session: string };
-  /** An event is in the log. */
-  send: { id: string; to: Address; event: string; connections: number };
-}
-
-/**
- * A real-time service: a log, and the connections open in this process.
- *
- * `Events` maps event names to the types of their data; the client takes the same map.
- */
-export interface Hub<Events extends EventMap = Record<string, unknown>> {
-  /**
-   * Sends to one session: all its connections, on every server.
-   *
-   * @param session the session's id
-   * @param event the event's name
-   * @param data a string goes out as it is, anything else as JSON
-   * @returns its id and how many connections in this process it is addressed to, once the log holds it
-   * @throws {StreamsideError} `invalid-event`, `invalid-data`, `invalid-argument`, `event-too-large`,
-   *   `log-unavailable`, `closed`
-   * @example
-   * ```ts
-   * await hub.send("session-1", "syncProgress", 75, { key: "sync" });
-   * ```
-   */
-  send<Name extends EventName<Events>>(
-    session: string,
-    event: Name,
-    data: Events[Name],
-    options?: SendOptions,
-  ): Promise<SendResult>;
-
-  /**
-   * Sends to a channel's subscribers, on every server. As {@link Hub.send} in all else.
-   *
-   * @example
-   * ```ts
-   * await hub.publish("document-7", "fileChanged", { fileId: "7" });
-   * ```
-   */
-  publish<Name extends EventName<Events>>(
-    channel: string,
-    event: Name,
-    data: Events[Name],
-    options?: SendOptions,
-  ): Promise<SendResult>;
-
-  /**
-   * Sends to everyone, on every server, but for the sessions in `options.except`. As {@link Hub.send} in all else.
-   *
-   * @example
-   * ```ts
-   * await hub.broadcast("documentLocked", { by: "Ada" }, { except: "session-1" });
-   * ```
-   */
-  broadcast<Name extends EventName<Events>>(
-    event: Name,
-    data: Events[Name],
-    options?: BroadcastOptions,
-  ): Promise<SendResult>;
-
-  /**
-   * Opens a stream of a session's events in the event stream format (WHATWG HTML 9.2). Cancel it to end it.
-   *
-   * A cursor that the log does not hold starts it with `streamside:reset`.
-   *
-   * @throws {StreamsideError} `too-many-connections`, `too-many-connections-of-session`, `too-many-channels`,
-   *   `invalid-argument`, `log-unavailable`, `closed`
-   * @example
-   * ```ts
-   * return new Response(hub.subscribe("session-1", { channels: ["news"] }), {
-   *   headers: { "Content-Type": "text/event-stream" },
-   * });
-   * ```
-   */
-  subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array>;
-
-  /**
-   * Where the log stands now: render it into a page as `lastEventId`, and the page misses nothing from then on.
-   *
-   * @throws {StreamsideError} `log-unavailable` while the log has not been reached yet
-   */
-  cursor(): string;
-
-  /** The sessions connected to this process. */
-  sessions(): string[];
-
-  /**
-   * Ends a session's connections, on every server; what was sent before is delivered first. Its clients try to
-   * reconnect: `authenticate` is where they are refused.
-   *
-   * @throws {StreamsideError} `invalid-argument`, `log-unavailable`, `closed`
-   */
-  disconnect(session: string): Promise<void>;
-
-  /** Counters, as of now. */
-  stats(): HubStats;
-
-  /**
-   * Tells of what happens in this process. Returns how to stop. A listener that throws, or whose promise rejects, is
-   * logged and harms nothing.
-   *
-   * @example
-   * ```ts
-   * const stop = hub.on("disconnect", ({ session, reason }) => console.log(session, reason));
-   * ```
-   */
-  on<Name extends keyof HubEvents>(
-    type: Name,
-    listener: (detail: HubEvents[Name]) => void,
-  ): () => void;
-
-  /** True once {@link Hub.close} was called: new subscribers are refused. */
-  readonly draining: boolean;
-
-  /** The largest event it takes, in bytes. */
-  readonly maxEventBytes: number;
-
-  /** Where it logs to. */
-  readonly logger: Logger;
-
-  /**
-   * Drains: refuses new subscribers, ends the open streams spread over `within` ms, each told to reconnect after a
-   * time of its own, and resolves when all are gone; one whose reader takes nothing is cut off a second later. Sending
-   * works until then. Again: the same promise.
-   *
-   * @throws {StreamsideError} `invalid-argument`
-   * @example
-   * ```ts
-   * process.on("SIGTERM", () => hub.close({ within: 10_000 }));
-   * ```
-   */
-  close(options?: CloseOptions): Promise<void>;
-}
-
-/** Options of {@link Hub.close}. */
-export interface CloseOptions {
-  /** Over how long the streams are ended, in ms. Default: 0, all at once. */
-  readonly within?: number;
-}
+import type {
+  BroadcastOptions,
+  CloseOptions,
+  EventMap,
+  Hub,
+  HubEvents,
+  HubOptions,
+  HubStats,
+  SendOptions,
+  SendResult,
+  SubscribeOptions,
+} from "./types.ts";
 
 /**
  * Creates a hub.
@@ -326,33 +50,6 @@ export function createHub<Events extends EventMap = Record<string, unknown>>(
   options: HubOptions = {},
 ): Hub<Events> {
   return new LogHub(options) as Hub<Events>;
-}
-
-const quiet = (): void => {};
-const DEFAULT_LOGGER: Logger = {
-  debug: quiet,
-  info: quiet,
-  warn: (...data) => console.warn(...data),
-  error: (...data) => console.error(...data),
-};
-
-const LEVELS = ["debug", "info", "warn", "error"] as const;
-
-/** A logger that throws costs its line, and not the heartbeats or the connection that it was to tell of. */
-function guarded(logger: Logger): Logger {
-  const guard = (level: keyof Logger) => (...data: unknown[]): void => {
-    try {
-      logger[level](...data);
-    } catch (error) {
-      console.error(`streamside: the logger's ${level} threw`, error);
-    }
-  };
-  return {
-    debug: guard("debug"),
-    info: guard("info"),
-    warn: guard("warn"),
-    error: guard("error"),
-  };
 }
 
 const COUNTERS = {
@@ -843,21 +540,6 @@ class LogHub implements OpenableHub {
   }
 }
 
-/** Whether a value can name a session, a channel or a key. */
-export function isName(value: unknown): value is string {
-  return typeof value === "string" && value !== "" && value.length <= 1024 &&
-    !/[\0\r\n]/.test(value);
-}
-
-function checkName(what: string, value: unknown): asserts value is string {
-  if (isName(value)) return;
-  throw invalid(
-    `The ${what} must be a string of 1 to 1024 characters without CR, LF and NUL, got ${
-      quote(value)
-    }.`,
-  );
-}
-
 function checkMethods(what: string, value: object, names: readonly string[]): void {
   for (const name of names) {
     if (typeof (value as Record<string, unknown>)[name] === "function") continue;
@@ -890,10 +572,6 @@ function lastEventIdOf({ lastEventId }: SubscribeOptions): string | undefined {
   return lastEventId || undefined;
 }
 
-function invalid(message: string): StreamsideError {
-  return new StreamsideError("invalid-argument", message);
-}
-
 function closed(): StreamsideError {
   return new StreamsideError("closed", "The hub is closed; connect to another server.");
 }
@@ -903,9 +581,4 @@ function notOpen(): StreamsideError {
     "log-unavailable",
     "The log has not been reached yet; try again in a moment.",
   );
-}
-
-/** Enough of a session id to tell two apart in a log, too little to use it. */
-function redact(session: string): string {
-  return session.length > 8 ? `${session.slice(0, 4)}…` : "…";
 }

@@ -8,25 +8,8 @@
  */
 
 import { formatEvent, RESERVED_PREFIX } from "../event-format.ts";
-
-/**
- * Whom an entry is addressed to, as one string that can be stored and looked up: `*` everyone, `@id` a session,
- * `#name` a channel.
- */
-export type Address = string;
-
-/** The address of everyone. */
-export const EVERYONE: Address = "*";
-
-/** The address of a session. */
-export function sessionAddress(session: string): Address {
-  return `@${session}`;
-}
-
-/** The address of a channel. */
-export function channelAddress(channel: string): Address {
-  return `#${channel}`;
-}
+import type { Address } from "./address.ts";
+import { formatCursor } from "./cursor.ts";
 
 /** What is appended to a log: everything that another server needs to deliver it. All members are plain JSON. */
 export interface LogRecord {
@@ -136,24 +119,4 @@ export class EntryWriter {
     this.#end += written;
     return true;
   }
-}
-
-/** A position written as a cursor: opaque to everyone else, safe as an SSE `id` and in a header. */
-export function formatCursor(epoch: string, position: number): string {
-  return `${epoch}-${position}`;
-}
-
-/** The position that a cursor of this epoch stands for; `undefined` for one of another epoch and for garbage. */
-export function parseCursor(epoch: string, cursor: string): number | undefined {
-  if (!cursor.startsWith(`${epoch}-`) || cursor.length > epoch.length + 17) return undefined;
-  const digits = cursor.slice(epoch.length + 1);
-  if (!/^(0|[1-9]\d*)$/.test(digits)) return undefined;
-  const position = Number(digits);
-  return Number.isSafeInteger(position) ? position : undefined;
-}
-
-/** A name for one life of a log: two lives never share one, so a cursor of the other is known as foreign. */
-export function newEpoch(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
-  return Array.from(bytes, (byte) => (byte % 36).toString(36)).join("");
 }

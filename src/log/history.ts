@@ -4,8 +4,8 @@
  * @module
  */
 
+import { bound } from "../validate.ts";
 import type { LogEntry } from "./entry.ts";
-import { quote, StreamsideError } from "../errors.ts";
 
 /** How much history is held. The first bound that is reached counts; what is older is forgotten. */
 export interface HistoryOptions {
@@ -142,18 +142,4 @@ function sizeOf({ start, end, except }: LogEntry): number {
   // A sender may name any number of sessions: they would be what no bound holds.
   for (const session of except ?? []) size += NAME_BYTES + session.length;
   return size;
-}
-
-/**
- * A positive number, or its default.
- *
- * @throws {StreamsideError} `invalid-argument`
- */
-export function bound(name: string, value: number | undefined, standard: number): number {
-  if (value === undefined) return standard;
-  if (typeof value !== "number" || !(value > 0)) {
-    const got = typeof value === "number" ? value : quote(value);
-    throw new StreamsideError("invalid-argument", `${name} must be a number above 0, got ${got}.`);
-  }
-  return value;
 }

@@ -11,8 +11,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Socket } from "node:net";
-import type { Answer } from "../http/answer.ts";
+import { type Answer, Problem } from "../http/answer.ts";
 import { answeringOf } from "../http/handler.ts";
+import type { SinkOwner } from "../hub/sink.ts";
+import { takeOver } from "../hub/stream-sink.ts";
 import {
   isForbiddenMethod,
   lazyRequest,
@@ -21,8 +23,6 @@ import {
   urlOf,
 } from "./request.ts";
 import { serveConnection } from "./socket-sink.ts";
-import { Problem } from "../http/problem.ts";
-import { type SinkOwner, takeOver } from "../hub/sink.ts";
 
 /** A function on Request and Response, such as the one that `createHandler` gives. */
 export type FetchHandler = (request: Request) => Response | Promise<Response>;

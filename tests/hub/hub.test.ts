@@ -19,7 +19,7 @@ import {
   StreamsideError,
 } from "../../mod.ts";
 import { OPEN, type OpenableHub } from "../../src/hub/hub.ts";
-import { streamOf } from "../../src/hub/sink.ts";
+import { streamOf } from "../../src/hub/stream-sink.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 import {
   type Block,

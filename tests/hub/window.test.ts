@@ -6,7 +6,8 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { EntryWriter, type LogRecord } from "../../mod.ts";
-import { Audience, type Range, Window } from "../../src/hub/window.ts";
+import { Audience, type Range } from "../../src/hub/read.ts";
+import { Window } from "../../src/hub/window.ts";
 
 const everyone = new Audience(new Set());
 const news = new Audience(new Set(["news"]));

@@ -1,0 +1,65 @@
+/**
+ * The message of a `POST send`.
+ *
+ * @module
+ */
+
+import { Problem } from "./answer.ts";
+
+/** What a client asks to send: one of `session`, `channel` and `all`, the event's name, and its data. */
+export interface Message {
+  /** To this session. */
+  readonly session?: string;
+  /** To this channel's subscribers. */
+  readonly channel?: string;
+  /** To everyone. */
+  readonly all?: true;
+  /** Not to these sessions; with `all` only. */
+  readonly except?: string | readonly string[];
+  /** A lagging connection gets only the newest event with this key. */
+  readonly key?: string;
+  /** The event's name. */
+  readonly event: string;
+  /** The event's data. */
+  readonly data: unknown;
+}
+
+/**
+ * The message that a body is.
+ *
+ * @throws {Problem} 400
+ */
+export function parseMessage(body: unknown): Message {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw invalidMessage(
+      "The body must be an object with `event`, `data` and one of `session`, `channel`, `all`.",
+    );
+  }
+  const { session, channel, all, except, key, event, data } = body as Record<string, unknown>;
+  if ([session, channel, all].filter((target) => target !== undefined).length !== 1) {
+    throw invalidMessage("Name exactly one of `session`, `channel` and `all`.");
+  }
+  for (const [name, value] of Object.entries({ session, channel, key })) {
+    if (value !== undefined && typeof value !== "string") {
+      throw invalidMessage(`\`${name}\` must be a string.`);
+    }
+  }
+  if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
+  if (except !== undefined && all === undefined) {
+    throw invalidMessage("`except` goes with `all` only.");
+  }
+  if (except !== undefined && typeof except !== "string" && !isStrings(except)) {
+    throw invalidMessage("`except` must be a string or an array of strings.");
+  }
+  if (typeof event !== "string") throw invalidMessage("`event` must be a string.");
+  if (data === undefined) throw invalidMessage("`data` is missing; use null for none.");
+  return body as Message;
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function invalidMessage(detail: string): Problem {
+  return new Problem(400, "invalid-message", detail);
+}

@@ -1,0 +1,65 @@
+/**
+ * What a handler promises: its options, its routes, and who a request comes from.
+ *
+ * @module
+ */
+
+import type { Message } from "./message.ts";
+
+/** Who sent a request, and what it may see. */
+export interface Identity {
+  /** Its session: what {@link Hub.send} addresses. */
+  readonly session: string;
+  /**
+   * The channels it may subscribe to. A request without `?channel=` subscribes to all of them, one with it to those
+   * that it names. Default: none.
+   */
+  readonly channels?: readonly string[];
+  /** When it ends, and its streams with it, as a Date or in ms since the epoch. Default: never. */
+  readonly expires?: Date | number;
+}
+
+/** Options of {@link createHandler}; `I` is what `authenticate` gives. */
+export interface HandlerOptions<I extends Identity = Identity> {
+  /**
+   * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
+   * 401. There is no open default. What it throws is logged and answered with 500, without detail, and so is an
+   * identity that is none.
+   */
+  readonly authenticate: (
+    request: Request,
+  ) => I | null | undefined | PromiseLike<I | null | undefined>;
+  /** Whether this client may send this message. Default: nobody may send anything. */
+  readonly authorize?: (identity: I, message: Message) => boolean | PromiseLike<boolean>;
+  /** The path that the routes are under. Default: `"/api/v1/sse"`. */
+  readonly basePath?: string;
+  /**
+   * The origins, such as `"https://app.example"`, whose pages may use the handler, with credentials. `"*"` stands for
+   * every origin, without credentials. Default: the handler's own origin only.
+   */
+  readonly cors?: readonly string[];
+  /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
+  readonly enabled?: boolean;
+  /** Opens `POST {basePath}/test/echo`. Default: false. */
+  readonly testEndpoints?: boolean;
+  /** Whether this request may see the metrics. Default: there is no metrics route. */
+  readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
+  /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
+  readonly maxBodyBytes?: number;
+  /** How long the body of a POST may take to come, in ms; then 408. Default: 30 000. */
+  readonly bodyTimeout?: number;
+  /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
+  readonly maxQueryLength?: number;
+  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503. Default: 10 000. */
+  readonly authTimeout?: number;
+}
+
+/** What {@link createHandler} gives: all routes as one function, and one function for each of the two main routes. */
+export interface Handler {
+  /** Answers any request. Never rejects. */
+  (request: Request): Promise<Response>;
+  /** Answers a subscribe request, whatever its path: for a router of one's own. */
+  readonly subscribe: (request: Request) => Promise<Response>;
+  /** Answers a send request, whatever its path: for a router of one's own. */
+  readonly send: (request: Request) => Promise<Response>;
+}

@@ -1,0 +1,112 @@
+/**
+ * What a read of the log gives: the events that are for a reader, as one chunk.
+ *
+ * @module
+ */
+
+import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
+import type { LogEntry } from "../log/entry.ts";
+import { Chunk } from "./sink.ts";
+
+let audiences = 0;
+
+/** Those who subscribe to the same channels: broadcasts and channel events are the same bytes for all of them. */
+export class Audience {
+  /** The channels, each once. */
+  readonly channels: ReadonlySet<string>;
+  /** A number for what is kept for them. */
+  readonly number: number = ++audiences;
+  /** What they are addressed by: everyone, and each channel. */
+  readonly addresses: readonly Address[];
+
+  /** An audience of these channels. */
+  constructor(channels: ReadonlySet<string>) {
+    this.channels = channels;
+    this.addresses = [EVERYONE, ...Array.from(channels, channelAddress)];
+  }
+}
+
+/** What a read found. */
+export interface Read {
+  /** The events as one chunk; `undefined` when there are none for this reader. */
+  readonly chunk: Chunk | undefined;
+  /** Everything addressed to the reader up to here is in the chunk, or was before. */
+  readonly position: number;
+}
+
+/** Where in the log the events of a reader are looked for. */
+export interface Range {
+  /** After this position. */
+  readonly from: number;
+  /** Up to and with this position. */
+  readonly to: number;
+  /** At most so many bytes, but always at least one event. */
+  readonly limit: number;
+  /** Once there is an event, not beyond the next multiple of this position. Default: as far as it goes. */
+  readonly block?: number;
+}
+
+/** Those of some entries that are for one reader, as {@link Window.read} gives them. For entries that no window holds. */
+export function select(
+  entries: readonly LogEntry[],
+  session: string,
+  audience: Audience,
+  range: Omit<Range, "from">,
+): Read {
+  const own = sessionAddress(session);
+  const addressed = entries.filter(({ to }) => to === own || audience.addresses.includes(to));
+  return gather(addressed, session, range, true);
+}
+
+/** As many of the entries addressed to a reader as one chunk may hold. */
+export function gather(
+  entries: Iterable<LogEntry>,
+  session: string | undefined,
+  { to, limit, block }: Omit<Range, "from">,
+  latest: boolean,
+): Read {
+  const found: LogEntry[] = [];
+  let bytes = 0;
+  let blockEnd = Infinity;
+  for (const entry of entries) {
+    if (entry.instruction !== undefined) continue;
+    if (session !== undefined && entry.except?.has(session)) continue;
+    if (latest && isSuperseded(entry, session)) continue;
+    const size = entry.end - entry.start;
+    if (bytes > 0 && bytes + size > limit) {
+      return { chunk: join(found), position: found[found.length - 1]!.position };
+    }
+    if (entry.position > blockEnd) return { chunk: join(found), position: blockEnd };
+    if (block !== undefined && bytes === 0) blockEnd = Math.ceil(entry.position / block) * block;
+    found.push(entry);
+    bytes += size;
+  }
+  return { chunk: found.length > 0 ? join(found) : undefined, position: to };
+}
+
+function isSuperseded(entry: LogEntry, session: string | undefined): boolean {
+  let newer = entry.newer;
+  while (newer && session !== undefined && newer.except?.has(session)) newer = newer.newer;
+  return newer !== undefined;
+}
+
+/** The bytes of some entries as one chunk: a view where they already stand side by side, else a copy. */
+function join(entries: readonly LogEntry[]): Chunk {
+  const runs: Uint8Array[] = [];
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const { page, start } = entries[i]!;
+    let { end } = entries[i]!;
+    while (entries[i + 1]?.page === page && entries[i + 1]!.start === end) end = entries[++i]!.end;
+    runs.push(page.subarray(start, end));
+    bytes += end - start;
+  }
+  if (runs.length === 1) return new Chunk(runs[0]!, entries.length);
+  const joined = new Uint8Array(bytes);
+  let used = 0;
+  for (const run of runs) {
+    joined.set(run, used);
+    used += run.length;
+  }
+  return new Chunk(joined, entries.length);
+}

@@ -1,0 +1,96 @@
+/**
+ * A sink that is a `ReadableStream`: for `Response` bodies, on every runtime.
+ *
+ * @module
+ */
+
+import type { Chunk, Sink, SinkOwner } from "./sink.ts";
+
+/** The sinks whose streams nobody has read from yet: those can still be replaced by a better sink. */
+const untouched = new WeakMap<ReadableStream<Uint8Array>, StreamSink>();
+
+/**
+ * A sink that is a `ReadableStream`. It holds nothing: with a high-water mark of 0 a chunk is only taken when somebody
+ * waits for it, so each `pull` is a drain, and a stalled reader costs its cursor.
+ */
+export class StreamSink implements Sink {
+  /** The stream to read from. */
+  readonly stream: ReadableStream<Uint8Array>;
+  #owner: SinkOwner | undefined;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  /** Somebody waits for a chunk. */
+  #wanted = false;
+  #writing = false;
+
+  /** A sink that tells `owner`. */
+  constructor(owner: SinkOwner) {
+    this.#owner = owner;
+    // The sink itself is the underlying source: no closure for each connection.
+    this.stream = new ReadableStream<Uint8Array>(this, { highWaterMark: 0 });
+    untouched.set(this.stream, this);
+  }
+
+  /** Called by the stream. */
+  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#controller = controller;
+  }
+
+  /** Called by the stream: somebody waits for a chunk. */
+  pull(): void {
+    untouched.delete(this.stream);
+    this.#wanted = true;
+    // With several readers waiting, `enqueue` pulls again at once: `write` then says so itself.
+    if (!this.#writing) this.#owner?.drained();
+  }
+
+  /** Called by the stream: the reader went away. */
+  cancel(): void {
+    this.#owner?.gone();
+    this.#owner = undefined;
+  }
+
+  write(chunk: Chunk): boolean {
+    this.#wanted = false;
+    this.#writing = true;
+    this.#controller.enqueue(chunk.bytes);
+    this.#writing = false;
+    return this.#wanted;
+  }
+
+  end(last?: Chunk): void {
+    this.#owner = undefined;
+    if (last) this.#controller.enqueue(last.bytes);
+    this.#controller.close();
+  }
+
+  abort(): void {
+    // There is nothing to drop: an error would say no more, and Deno and Bun would print it for each.
+    this.end();
+  }
+
+  /** Gives up the connection, so that another sink can serve it. */
+  release(): SinkOwner | undefined {
+    const owner = this.#owner;
+    this.#owner = undefined;
+    return owner;
+  }
+}
+
+/** A connection as a stream. */
+export function streamOf(connection: SinkOwner): ReadableStream<Uint8Array> {
+  const sink = new StreamSink(connection);
+  connection.sink = sink;
+  if (connection.ended) sink.end();
+  return sink.stream;
+}
+
+/**
+ * The owner of a subscribe stream that nobody has read from yet, to be served by another sink from now on; `undefined`
+ * for any other stream.
+ */
+export function takeOver(stream: ReadableStream<Uint8Array> | null): SinkOwner | undefined {
+  const sink = stream && untouched.get(stream);
+  if (!sink || stream.locked) return undefined;
+  untouched.delete(stream);
+  return sink.release();
+}

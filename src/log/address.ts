@@ -1,0 +1,24 @@
+/**
+ * Addresses: whom an entry of the log is for.
+ *
+ * @module
+ */
+
+/**
+ * Whom an entry is addressed to, as one string that can be stored and looked up: `*` everyone, `@id` a session,
+ * `#name` a channel.
+ */
+export type Address = string;
+
+/** The address of everyone. */
+export const EVERYONE: Address = "*";
+
+/** The address of a session. */
+export function sessionAddress(session: string): Address {
+  return `@${session}`;
+}
+
+/** The address of a channel. */
+export function channelAddress(channel: string): Address {
+  return `#${channel}`;
+}

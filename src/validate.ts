@@ -1,0 +1,46 @@
+/**
+ * What options and arguments may be, each rule once.
+ *
+ * @module
+ */
+
+import { quote, StreamsideError } from "./errors.ts";
+
+/** Whether a value can name a session, a channel or a key. */
+export function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= 1024 &&
+    !/[\0\r\n]/.test(value);
+}
+
+/**
+ * A value that names a session, a channel or a key.
+ *
+ * @throws {StreamsideError} `invalid-argument`
+ */
+export function checkName(what: string, value: unknown): asserts value is string {
+  if (isName(value)) return;
+  throw invalid(
+    `The ${what} must be a string of 1 to 1024 characters without CR, LF and NUL, got ${
+      quote(value)
+    }.`,
+  );
+}
+
+/** An error of code `invalid-argument`. */
+export function invalid(message: string): StreamsideError {
+  return new StreamsideError("invalid-argument", message);
+}
+
+/**
+ * A positive number, or its default.
+ *
+ * @throws {StreamsideError} `invalid-argument`
+ */
+export function bound(name: string, value: number | undefined, standard: number): number {
+  if (value === undefined) return standard;
+  if (typeof value !== "number" || !(value > 0)) {
+    const got = typeof value === "number" ? value : quote(value);
+    throw new StreamsideError("invalid-argument", `${name} must be a number above 0, got ${got}.`);
+  }
+  return value;
+}
