@@ -8,7 +8,7 @@
  */
 
 import { encode, formatEvent, RESERVED_PREFIX, RESET } from "../event-format.ts";
-import { type Address, EVERYONE } from "../log/address.ts";
+import { EVERYONE } from "../log/address.ts";
 import { formatCursor } from "../log/cursor.ts";
 import type { LogEntry } from "../log/entry.ts";
 import type { HistoryOptions } from "../log/history.ts";
@@ -21,7 +21,8 @@ import {
   type Group,
   NOWHERE,
 } from "./connection.ts";
-import { Audience, type Range, select } from "./read.ts";
+import { type Range, select } from "./read.ts";
+import { Registry } from "./registry.ts";
 import { Chunk } from "./sink.ts";
 import { sleep, Turns } from "./turns.ts";
 import { Window } from "./window.ts";
@@ -70,14 +71,10 @@ export interface DeliveryOptions {
 
 /** The connections of a process and what they have got. */
 export class Delivery implements ConnectionOwner {
-  /** Every connection. */
-  readonly connections: Set<Connection> = new Set();
+  /** Who is connected. */
+  readonly registry: Registry = new Registry();
   /** Connections that were ended while their readers took nothing, and the last bytes that they are to get. */
   readonly leaving: Map<Connection, Chunk | undefined> = new Map();
-  /** The connections of each session. */
-  readonly sessions: Map<string, Set<Connection>> = new Map();
-  /** The groups that subscribe to each channel. */
-  readonly channels: Map<string, Set<Group>> = new Map();
   /** How many connections lag. */
   lagging = 0;
   /** How many events were handed to sinks. */
@@ -87,7 +84,6 @@ export class Delivery implements ConnectionOwner {
 
   readonly #options: DeliveryOptions;
   readonly #observer: DeliveryObserver;
-  readonly #groups = new Map<string, Group>();
   #epoch = "";
   #window: Window;
   /** The last position that a fan-out covered, or is covering. */
@@ -125,6 +121,11 @@ export class Delivery implements ConnectionOwner {
     return this.#window.head;
   }
 
+  /** How many connections take a place: the open ones, and those that were ended and whose readers hold on to them. */
+  get places(): number {
+    return this.registry.connections.size + this.leaving.size;
+  }
+
   /** What the window holds: events and bytes. */
   get held(): { events: number; bytes: number } {
     return { events: this.#window.size, bytes: this.#window.bytes };
@@ -141,7 +142,7 @@ export class Delivery implements ConnectionOwner {
     this.#flushed = head;
     this.#settled = head;
     this.#opening = undefined;
-    for (const connection of this.connections) {
+    for (const connection of this.registry.connections) {
       connection.openedAt = head;
       if (connection.endsAt < Infinity) this.end(connection, "disconnect");
       else this.#reset(connection);
@@ -178,31 +179,13 @@ export class Delivery implements ConnectionOwner {
     this.#window.prune(now, this.#settled);
   }
 
-  /** How many connections something is addressed to. */
-  count(to: Address, except?: readonly string[]): number {
-    if (to === EVERYONE) {
-      let count = this.connections.size;
-      for (const session of new Set(except)) count -= this.sessions.get(session)?.size ?? 0;
-      return count;
-    }
-    const name = to.slice(1);
-    if (to[0] === "@") return this.sessions.get(name)?.size ?? 0;
-    let count = 0;
-    for (const group of this.channels.get(name) ?? []) count += group.connections.size;
-    return count;
-  }
-
   /** Adds a connection. */
   add(start: ConnectionStart): Connection {
     this.prune(Date.now());
-    const group = this.#group(start.channels);
+    const group = this.registry.group(start.channels);
     const { head } = this.#window;
     const connection = new Connection(this, start, group, head);
-    this.connections.add(connection);
-    group.connections.add(connection);
-    const ofSession = this.sessions.get(start.session);
-    if (ofSession) ofSession.add(connection);
-    else this.sessions.set(start.session, new Set([connection]));
+    this.registry.add(connection);
     if (start.position !== undefined) {
       connection.lagging = true;
       this.lagging++;
@@ -264,40 +247,11 @@ export class Delivery implements ConnectionOwner {
   }
 
   #remove(connection: Connection, reason: EndReason): void {
-    const { session, group } = connection;
     connection.ended = true;
     if (connection.lagging) this.lagging--;
-    this.connections.delete(connection);
-    if (this.connections.size === 0) this.#window.release();
-    const ofSession = this.sessions.get(session)!;
-    ofSession.delete(connection);
-    if (ofSession.size === 0) this.sessions.delete(session);
-    group.connections.delete(connection);
-    if (group.connections.size === 0) this.#removeGroup(group);
+    this.registry.remove(connection);
+    if (this.registry.connections.size === 0) this.#window.release();
     this.#observer.ended(connection, reason);
-  }
-
-  #group(channels: ReadonlySet<string>): Group {
-    const name = JSON.stringify([...channels].sort());
-    let group = this.#groups.get(name);
-    if (group) return group;
-    group = { name, audience: new Audience(channels), connections: new Set() };
-    this.#groups.set(name, group);
-    for (const channel of channels) {
-      const groups = this.channels.get(channel);
-      if (groups) groups.add(group);
-      else this.channels.set(channel, new Set([group]));
-    }
-    return group;
-  }
-
-  #removeGroup(group: Group): void {
-    this.#groups.delete(group.name);
-    for (const channel of group.audience.channels) {
-      const groups = this.channels.get(channel)!;
-      groups.delete(group);
-      if (groups.size === 0) this.channels.delete(channel);
-    }
   }
 
   /** Sees to it that a fan-out comes. All that is sent in the same turn of the event loop leaves together. */
@@ -323,7 +277,7 @@ export class Delivery implements ConnectionOwner {
       const ended = performance.now();
       // Also when nothing new is there yet: with 6 000 connections and an event every 100 ms, fan-outs took 85 % of the
       // core from the clients that were still to connect.
-      const longest = Math.min(MAX_WAIT, this.connections.size * MAX_WAIT_EACH);
+      const longest = Math.min(MAX_WAIT, this.registry.connections.size * MAX_WAIT_EACH);
       this.#notBefore = ended + Math.min(ended - started, longest);
     }
     this.#running = false;
@@ -385,20 +339,20 @@ export class Delivery implements ConnectionOwner {
       } else if (entry.to === EVERYONE) {
         everyone = true;
         for (const session of entry.except ?? []) {
-          for (const connection of this.sessions.get(session) ?? []) {
+          for (const connection of this.registry.sessions.get(session) ?? []) {
             (alone ??= new Set()).add(connection);
           }
         }
       } else {
         const name = entry.to.slice(1);
         if (entry.to[0] === "@") {
-          for (const connection of this.sessions.get(name) ?? []) {
+          for (const connection of this.registry.sessions.get(name) ?? []) {
             (alone ??= new Set()).add(connection);
           }
-        } else for (const group of this.channels.get(name) ?? []) groups.add(group);
+        } else for (const group of this.registry.channels.get(name) ?? []) groups.add(group);
       }
     }
-    return { groups: everyone ? this.#groups.values() : groups, alone, leaving };
+    return { groups: everyone ? this.registry.groups : groups, alone, leaving };
   }
 
   #deliverAlone(connection: Connection, range: Range, heartbeat: Chunk | undefined): void {
@@ -538,7 +492,7 @@ export class Delivery implements ConnectionOwner {
   /** The connections that an instruction ends: those opened before it. They get nothing that was sent after it. */
   #dismiss(entry: LogEntry): Connection[] {
     if (entry.instruction !== DISCONNECT) return [];
-    const found = [...this.sessions.get(entry.to.slice(1)) ?? []]
+    const found = [...this.registry.sessions.get(entry.to.slice(1)) ?? []]
       .filter((connection) => connection.openedAt < entry.position);
     for (const connection of found) {
       connection.endsAt = Math.min(connection.endsAt, entry.position);

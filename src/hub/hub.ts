@@ -8,7 +8,7 @@
  */
 
 import { quote, StreamsideError } from "../errors.ts";
-import { byteLength, checkEventName, encode, formatEvent, serializeData } from "../event-format.ts";
+import { byteLength, checkEventName, formatEvent, serializeData } from "../event-format.ts";
 import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
 import { formatCursor, parseCursor } from "../log/cursor.ts";
 import type { LogRecord } from "../log/entry.ts";
@@ -17,10 +17,12 @@ import { memoryLog } from "../log/memory.ts";
 import { bound, checkName, invalid } from "../validate.ts";
 import { type Connection, type EndReason, NOWHERE } from "./connection.ts";
 import { Delivery, DISCONNECT } from "./delivery.ts";
+import { drain } from "./drain.ts";
 import { DEFAULT_LOGGER, guarded, LEVELS, type Logger, redact } from "./logger.ts";
-import { Chunk, type SinkOwner } from "./sink.ts";
+import type { Registry } from "./registry.ts";
+import type { SinkOwner } from "./sink.ts";
 import { streamOf } from "./stream-sink.ts";
-import { sleep } from "./turns.ts";
+import { Sweeper } from "./sweeper.ts";
 import type {
   BroadcastOptions,
   CloseOptions,
@@ -69,11 +71,6 @@ const COUNTERS = {
   refusedQueries: 0,
 };
 
-/** How long it is from one look at what is due to the next while draining, in ms. */
-const DRAIN_STEP = 50;
-/** How long a closing hub waits for readers that take nothing, beyond the time that it was given, in ms. */
-const LINGER = 1_000;
-
 /** How the handler opens a connection of a hub without a stream, for a sink of the entry point's. */
 export const OPEN: unique symbol = Symbol("streamside.open");
 
@@ -97,13 +94,13 @@ class LogHub implements OpenableHub {
   readonly logger: Logger;
   readonly #log: Log;
   readonly #delivery: Delivery;
-  readonly #heartbeat: number;
+  readonly #registry: Registry;
+  readonly #sweeper: Sweeper;
   readonly #retry: number;
   readonly #maxConnections: number;
   readonly #maxConnectionsPerSession: number;
   readonly #onSessionLimit: "refuse" | "close-oldest";
   readonly #maxChannels: number;
-  readonly #stallTimeout: number;
   readonly #maxAge: number;
   readonly #counters = { ...COUNTERS };
   readonly #listeners = new Map<keyof HubEvents, Set<(detail: never) => void>>();
@@ -111,10 +108,6 @@ class LogHub implements OpenableHub {
   #number = 0;
   #closing: Promise<void> | undefined;
   #closed = false;
-  #sweepTimer: ReturnType<typeof setTimeout> | undefined;
-  // By performance.now(): a system clock that is set back must not hold heartbeats up.
-  #sweepAt = Infinity;
-  #beatAt = 0;
 
   constructor(options: HubOptions) {
     const history = options.history ?? {};
@@ -122,7 +115,7 @@ class LogHub implements OpenableHub {
     checkMethods("logger", logger, LEVELS);
     this.logger = guarded(logger);
     this.maxEventBytes = bound("maxEventBytes", options.maxEventBytes, 1024 * 1024);
-    this.#heartbeat = bound("heartbeat", options.heartbeat, 15_000);
+    const heartbeat = bound("heartbeat", options.heartbeat, 15_000);
     this.#retry = Math.round(bound("retry", options.retry, 2_000));
     this.#maxConnections = bound("maxConnections", options.maxConnections, Infinity);
     this.#maxConnectionsPerSession = bound(
@@ -137,7 +130,7 @@ class LogHub implements OpenableHub {
       );
     }
     this.#maxChannels = bound("maxChannelsPerConnection", options.maxChannelsPerConnection, 100);
-    this.#stallTimeout = bound("stallTimeout", options.stallTimeout, 60_000);
+    const stallTimeout = bound("stallTimeout", options.stallTimeout, 60_000);
     this.#maxAge = bound("maxAge", options.maxAge, Infinity);
     this.#log = options.log ?? memoryLog(history);
     checkMethods("log", this.#log, ["follow", "append", "read"]);
@@ -163,6 +156,12 @@ class LogHub implements OpenableHub {
         failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
       },
     );
+    this.#registry = this.#delivery.registry;
+    this.#sweeper = new Sweeper(this.#delivery, {
+      heartbeat,
+      stallTimeout,
+      abandon: this.#abandon,
+    });
     this.#unfollow = this.#log.follow({
       opened: (epoch, head) => {
         checkEpoch(epoch);
@@ -249,7 +248,7 @@ class LogHub implements OpenableHub {
   }
 
   sessions(): string[] {
-    return [...this.#delivery.sessions.keys()];
+    return [...this.#registry.sessions.keys()];
   }
 
   async disconnect(session: string): Promise<void> {
@@ -264,13 +263,14 @@ class LogHub implements OpenableHub {
     if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
     if (epoch === this.#delivery.epoch) return;
     // A log that began anew meanwhile may have lost it before it told of it.
-    for (const connection of this.#delivery.sessions.get(session) ?? []) {
+    for (const connection of this.#registry.sessions.get(session) ?? []) {
       if (connection.number <= last) this.#delivery.end(connection, "disconnect");
     }
   }
 
   stats(): HubStats {
-    const { connections, sessions, channels, lagging, held, deliveries, bytes } = this.#delivery;
+    const { connections, sessions, channels } = this.#registry;
+    const { lagging, held, deliveries, bytes } = this.#delivery;
     return {
       connections: connections.size,
       sessions: sessions.size,
@@ -327,7 +327,7 @@ class LogHub implements OpenableHub {
     this.#counters.events++;
     const result: SendResult = {
       id: formatCursor(epoch, position),
-      connections: this.#delivery.count(to, except),
+      connections: this.#registry.count(to, except),
     };
     if (this.#listeners.has("send")) this.#tell("send", { ...result, to, event });
     return result;
@@ -361,7 +361,7 @@ class LogHub implements OpenableHub {
   }
 
   #admit(session: string, channels: ReadonlySet<string>): void {
-    const { connections, leaving, sessions } = this.#delivery;
+    const { sessions } = this.#registry;
     this.assertOpen();
     if (channels.size > this.#maxChannels) {
       this.#counters.refusedChannels++;
@@ -383,7 +383,7 @@ class LogHub implements OpenableHub {
       this.#delivery.end(oldest!, "replaced");
     }
     // One that was ended takes its socket's place until its reader has taken what is left, or stalls.
-    const open = connections.size + leaving.size;
+    const open = this.#delivery.places;
     if (open >= this.#maxConnections) {
       this.#counters.refusedConnections++;
       throw new StreamsideError(
@@ -405,14 +405,11 @@ class LogHub implements OpenableHub {
   }
 
   #opened(connection: Connection, lastEventId: string | undefined): void {
-    const { session, deadline } = connection;
+    const { session } = connection;
     const channels = [...connection.group.audience.channels];
     const resumed = lastEventId !== undefined && connection.cursor !== NOWHERE;
     this.#counters.connects++;
-    const now = performance.now();
-    if (this.#delivery.connections.size === 1) this.#beatAt = now + this.#heartbeat;
-    const ends = now + deadline - Date.now();
-    this.#sweepBy(Math.min(ends, this.#beatAt, now + this.#stallTimeout / 4), now);
+    this.#sweeper.opened(connection);
     this.#debug("connect", connection);
     this.#tell("connect", { session, channels, resumed });
     if (resumed) {
@@ -429,9 +426,7 @@ class LogHub implements OpenableHub {
     if (reason === "stalled") this.#debug("drop", connection, reason);
     this.#debug("disconnect", connection, reason);
     this.#tell("disconnect", { session: connection.session, reason });
-    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) return;
-    clearTimeout(this.#sweepTimer);
-    this.#sweepAt = Infinity;
+    if (this.#delivery.places === 0) this.#sweeper.stop();
   }
 
   #tell<Name extends keyof HubEvents>(type: Name, detail: HubEvents[Name]): void {
@@ -455,88 +450,19 @@ class LogHub implements OpenableHub {
   }
 
   /** Lets go of a connection that was ended, and whose reader does not take what was to come before the end. */
-  #abandon(connection: Connection, reason: EndReason): void {
+  readonly #abandon = (connection: Connection, reason: EndReason): void => {
     this.#debug("drop", connection, reason);
     this.#delivery.abandon(connection);
-  }
-
-  /** One timer for all connections: heartbeats, ends and stalls. It runs only while there are connections. */
-  #sweepBy(time: number, now: number): void {
-    if (time >= this.#sweepAt) return;
-    clearTimeout(this.#sweepTimer);
-    this.#sweepAt = time;
-    // A longer delay than a timer takes would fire at once.
-    const delay = Math.min(Math.max(0, time - now), 2 ** 31 - 1);
-    this.#sweepTimer = setTimeout(() => this.#sweep(), delay);
-  }
-
-  #sweep(): void {
-    const now = performance.now();
-    const date = Date.now();
-    this.#sweepAt = Infinity;
-    this.#delivery.prune(date);
-    if (now >= this.#beatAt) {
-      this.#beatAt = now + this.#heartbeat;
-      this.#delivery.beat();
-    }
-    let next = Math.min(this.#beatAt, now + this.#stallTimeout / 4);
-    for (const connection of this.#delivery.connections) {
-      const left = connection.deadline - date;
-      if (left <= 0) this.#delivery.end(connection, connection.deadlineReason);
-      else if (this.#isStalled(connection, now)) this.#delivery.end(connection, "stalled");
-      else next = Math.min(next, now + left);
-    }
-    for (const connection of this.#delivery.leaving.keys()) {
-      if (this.#isStalled(connection, now)) this.#abandon(connection, "stalled");
-    }
-    if (this.#delivery.connections.size + this.#delivery.leaving.size > 0) this.#sweepBy(next, now);
-  }
-
-  #isStalled(connection: Connection, now: number): boolean {
-    if (connection.ready) return false;
-    const taken = connection.sink?.taken?.() ?? 0;
-    if (connection.stalledSince === 0 || taken !== connection.taken) {
-      connection.stalledSince = now;
-      connection.taken = taken;
-    }
-    return now - connection.stalledSince >= this.#stallTimeout;
-  }
+  };
 
   async #drain(within: number): Promise<void> {
-    const delivery = this.#delivery;
-    this.logger.info(
-      `streamside: closing, ${delivery.connections.size} connections end within ${within} ms`,
-    );
-    const started = performance.now();
-    const total = delivery.connections.size;
-    for (let gone = 0; delivery.connections.size + delivery.leaving.size > 0;) {
-      await delivery.settled(delivery.head);
-      const elapsed = performance.now() - started;
-      if (elapsed >= within + LINGER) {
-        for (const connection of delivery.leaving.keys()) this.#abandon(connection, "closed");
-      }
-      const due = elapsed >= within ? total : Math.floor((total * elapsed) / within);
-      for (const connection of delivery.connections) {
-        if (gone >= due) break;
-        gone++;
-        delivery.end(connection, "closed", this.#farewell());
-      }
-      // Some leave by themselves meanwhile, so that `due` may come to more than there are.
-      if (delivery.connections.size + delivery.leaving.size > 0) {
-        const left = within - elapsed;
-        await sleep(left > 0 ? Math.min(DRAIN_STEP, left) : delivery.connections.size > 0 ? 1 : 10);
-      }
-    }
+    const { size } = this.#registry.connections;
+    this.logger.info(`streamside: closing, ${size} connections end within ${within} ms`);
+    await drain(this.#delivery, { within, retry: this.#retry, abandon: this.#abandon });
     this.#closed = true;
     this.#unfollow();
-    delivery.stopWaiting();
-    clearTimeout(this.#sweepTimer);
-  }
-
-  /** Clients that all come back at the same moment would do to the next server what they did to this one. */
-  #farewell(): Chunk {
-    const retry = Math.round(this.#retry * (0.5 + Math.random()));
-    return new Chunk(encode(`retry: ${retry}\n\n`), 0);
+    this.#delivery.stopWaiting();
+    this.#sweeper.stop();
   }
 }
 

@@ -1,0 +1,84 @@
+/**
+ * Who is connected: the connections of a process by session, by channel, and by what they subscribe to.
+ *
+ * @module
+ */
+
+import { type Address, EVERYONE } from "../log/address.ts";
+import type { Connection, Group } from "./connection.ts";
+import { Audience } from "./read.ts";
+
+/** The open connections of a process. */
+export class Registry {
+  /** Every connection. */
+  readonly connections: Set<Connection> = new Set();
+  /** The connections of each session. */
+  readonly sessions: Map<string, Set<Connection>> = new Map();
+  /** The groups that subscribe to each channel. */
+  readonly channels: Map<string, Set<Group>> = new Map();
+  readonly #groups = new Map<string, Group>();
+
+  /** The groups: everyone, sorted by what they subscribe to. */
+  get groups(): Iterable<Group> {
+    return this.#groups.values();
+  }
+
+  /** Adds a connection of a group that {@link Registry.group} gave. */
+  add(connection: Connection): void {
+    const { session, group } = connection;
+    this.connections.add(connection);
+    group.connections.add(connection);
+    const ofSession = this.sessions.get(session);
+    if (ofSession) ofSession.add(connection);
+    else this.sessions.set(session, new Set([connection]));
+  }
+
+  /** Takes a connection out. */
+  remove(connection: Connection): void {
+    const { session, group } = connection;
+    this.connections.delete(connection);
+    const ofSession = this.sessions.get(session)!;
+    ofSession.delete(connection);
+    if (ofSession.size === 0) this.sessions.delete(session);
+    group.connections.delete(connection);
+    if (group.connections.size === 0) this.#removeGroup(group);
+  }
+
+  /** How many connections something is addressed to. */
+  count(to: Address, except?: readonly string[]): number {
+    if (to === EVERYONE) {
+      let count = this.connections.size;
+      for (const session of new Set(except)) count -= this.sessions.get(session)?.size ?? 0;
+      return count;
+    }
+    const name = to.slice(1);
+    if (to[0] === "@") return this.sessions.get(name)?.size ?? 0;
+    let count = 0;
+    for (const group of this.channels.get(name) ?? []) count += group.connections.size;
+    return count;
+  }
+
+  /** The group of those who subscribe to these channels. */
+  group(channels: ReadonlySet<string>): Group {
+    const name = JSON.stringify([...channels].sort());
+    let group = this.#groups.get(name);
+    if (group) return group;
+    group = { name, audience: new Audience(channels), connections: new Set() };
+    this.#groups.set(name, group);
+    for (const channel of channels) {
+      const groups = this.channels.get(channel);
+      if (groups) groups.add(group);
+      else this.channels.set(channel, new Set([group]));
+    }
+    return group;
+  }
+
+  #removeGroup(group: Group): void {
+    this.#groups.delete(group.name);
+    for (const channel of group.audience.channels) {
+      const groups = this.channels.get(channel)!;
+      groups.delete(group);
+      if (groups.size === 0) this.channels.delete(channel);
+    }
+  }
+}
