@@ -15,6 +15,9 @@ export const RESERVED_PREFIX = "streamside:";
 /** Tells a client that its position is not held any more: what lies between is lost, and it reloads its state. */
 export const RESET = "streamside:reset";
 
+/** Tells a client that its subscribe is refused for now, and why: the data is the problem (RFC 9457). */
+export const UNAVAILABLE = "streamside:unavailable";
+
 /** What an event name or id must not hold: CR and LF end a line; NUL makes a client ignore an id. */
 const LINE_BREAKER = /[\0\r\n]/;
 const LINE_BREAK = /\r\n|\r|\n/;
@@ -42,6 +45,11 @@ export function checkEventName(event: unknown): asserts event is string {
   }
 }
 
+/** Whether a string can stand in an `event` or `id` field. */
+export function isFieldValue(value: string): boolean {
+  return !LINE_BREAKER.test(value);
+}
+
 /**
  * A string that can stand in an `event` or `id` field.
  *
@@ -54,7 +62,7 @@ export function checkField(what: string, value: unknown): asserts value is strin
       `The ${what} must be a string, got ${quote(value)}.`,
     );
   }
-  if (LINE_BREAKER.test(value)) {
+  if (!isFieldValue(value)) {
     throw new StreamsideError(
       "invalid-event",
       `The ${what} ${

@@ -6,7 +6,7 @@
  */
 import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   createHandler,
   createHub,
@@ -165,7 +165,7 @@ export class Service {
     headers: Record<string, string> = {},
   ): Promise<EventReader> {
     const response = await this.get(session, query, headers);
-    if (response.status !== 200) {
+    if (response.status !== 200 || response.headers.has("retry-after")) {
       throw new Error(`subscribe answered ${response.status}: ${await response.text()}`);
     }
     const reader = new EventReader(response);
@@ -215,6 +215,32 @@ export async function textOf(response: Response): Promise<string> {
     throw new Error(`an answer, got a stream (${response.status})`);
   }
   return await within(response.text(), "the body of an answer");
+}
+
+/** What the answer to a subscribe says that is refused only for now. */
+export interface RefusedForNow {
+  /** The status that the problem names. */
+  status: number;
+  code: string;
+  detail: string;
+  /** The last event id that is given back. */
+  id: string | undefined;
+}
+
+/** Reads the answer to a subscribe that is refused only for now, and checks all that does not depend on the reason. */
+export async function refusedForNow(
+  response: Response | Promise<Response>,
+): Promise<RefusedForNow> {
+  const answer = await response;
+  assertEquals([answer.status, answer.headers.get("content-type")], [200, "text/event-stream"]);
+  const [block, ...more] = await new EventReader(answer).rest();
+  assertEquals([block?.event, more], ["streamside:unavailable", []]);
+  const retry = Number(block!.retry);
+  assert(retry >= 2_000 && retry <= 10_000, `retry: ${retry}`);
+  assertEquals(answer.headers.get("retry-after"), String(Math.ceil(retry / 1000)));
+  const problem = JSON.parse(block!.data!);
+  assertEquals(Object.keys(problem), ["type", "title", "status", "detail", "code"]);
+  return { status: problem.status, code: problem.code, detail: problem.detail, id: block!.id };
 }
 
 /** Any session id is a session, with two channels granted. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { dataFields, isFieldValue, UNAVAILABLE } from "../event-format.ts";
 import type { SinkOwner } from "../hub/sink.ts";
 import { streamOf } from "../hub/stream-sink.ts";
 import { EVENT_STREAM_HEADERS } from "./event-stream.ts";
@@ -14,7 +15,7 @@ export interface Answer {
   /** The HTTP status. */
   readonly status: number;
   /** The headers, by name. */
-  readonly headers: Record<string, string>;
+  readonly headers: Readonly<Record<string, string>>;
   /** The body: text, a connection that waits for its sink, or none. */
   readonly body: string | SinkOwner | null;
 }
@@ -33,7 +34,7 @@ export const PRIVATE: Readonly<Record<string, string>> = {
 
 /** The answer to a subscribe request. */
 export function streamAnswer(connection: SinkOwner | null): Answer {
-  return { status: 200, headers: { ...EVENT_STREAM_HEADERS }, body: connection };
+  return { status: 200, headers: EVENT_STREAM_HEADERS, body: connection };
 }
 
 /** An answer as a `Response`. */
@@ -47,12 +48,17 @@ export class Problem extends Error {
   /** The HTTP status. */
   readonly status: number;
   /** Headers beside the content type. */
-  readonly headers: Record<string, string>;
+  readonly headers: Readonly<Record<string, string>>;
   /** What it is about, for programs. */
   readonly code: string;
 
   /** A problem with a status, a stable code, a sentence for people, and headers. */
-  constructor(status: number, code: string, detail: string, headers: Record<string, string> = {}) {
+  constructor(
+    status: number,
+    code: string,
+    detail: string,
+    headers: Readonly<Record<string, string>> = {},
+  ) {
     super(detail);
     this.status = status;
     this.code = code;
@@ -61,20 +67,49 @@ export class Problem extends Error {
 
   /** As an answer: `application/problem+json` with `type`, `title`, `status`, `detail` and `code`. */
   toAnswer(): Answer {
-    const body = {
+    return {
+      status: this.status,
+      headers: { "Content-Type": "application/problem+json", ...PRIVATE, ...this.headers },
+      body: this.#toJson(),
+    };
+  }
+
+  /** Whether the same request may be granted later. It is by these statuses that our client comes back, too. */
+  get isForNow(): boolean {
+    return this.status === 429 || this.status >= 500;
+  }
+
+  /**
+   * As an event stream that ends at once, for a subscribe that is refused only for now: at any status but 200 the
+   * browser's `EventSource` gives up for good (WHATWG HTML 9.2.3, "fail the connection"), and by the end of a stream it
+   * comes back. The last event id is given back, since a stream begins without one, and its first event would take the
+   * reader's away (9.2.6). `Retry-After` tells this answer from a stream before its first byte.
+   */
+  toStreamAnswer(lastEventId: string | null): Answer {
+    const wait = Math.round(MIN_WAIT + Math.random() * (MAX_WAIT - MIN_WAIT));
+    // What could end its line came in the query. The URL, and with it the id, is sent again as it was.
+    const id = lastEventId && isFieldValue(lastEventId) ? `id: ${lastEventId}\n` : "";
+    return {
+      status: 200,
+      headers: { ...EVENT_STREAM_HEADERS, "Retry-After": String(Math.ceil(wait / 1000)) },
+      body: `retry: ${wait}\n${id}event: ${UNAVAILABLE}\n${dataFields(this.#toJson())}\n`,
+    };
+  }
+
+  #toJson(): string {
+    return JSON.stringify({
       type: "about:blank",
       title: TITLES[this.status],
       status: this.status,
       detail: this.message,
       code: this.code,
-    };
-    return {
-      status: this.status,
-      headers: { "Content-Type": "application/problem+json", ...PRIVATE, ...this.headers },
-      body: JSON.stringify(body),
-    };
+    });
   }
 }
+
+/** How long a reader that is refused for now is told to wait, in ms: spread, so that not all come back at once. */
+const MIN_WAIT = 2_000;
+const MAX_WAIT = 10_000;
 
 /** RFC 9457, 4.2.1: with `about:blank` the title is that of the status (RFC 9110, 15). */
 const TITLES: Record<number, string> = {

@@ -27,7 +27,7 @@ import type { Handler, HandlerOptions, Identity } from "./types.ts";
  * A handler for a hub.
  *
  * @throws {StreamsideError} `invalid-argument` without a hub of {@link createHub} or an `authenticate`, and for an
- *   option that is none: a bound that is no positive number, an origin that no browser sends
+ *   invalid option: a bound that is not a positive number, an origin that no browser sends
  * @example
  * ```ts
  * const handler = createHandler(hub, {
@@ -108,6 +108,7 @@ class Routes<I extends Identity> {
   readonly #bodyTimeout: number;
   readonly #maxQueryLength: number;
   readonly #authTimeout: number;
+  readonly #unavailable: "stream" | "status";
   /** Each path below the base path, its method, and what answers it. */
   readonly #routes = new Map<string, Route>();
 
@@ -120,6 +121,13 @@ class Routes<I extends Identity> {
     this.#bodyTimeout = delay("bodyTimeout", options.bodyTimeout, 30_000);
     this.#maxQueryLength = bound("maxQueryLength", options.maxQueryLength, 8_192);
     this.#authTimeout = delay("authTimeout", options.authTimeout, 10_000);
+    this.#unavailable = options.unavailable ?? "stream";
+    if (!["stream", "status"].includes(this.#unavailable)) {
+      throw new StreamsideError(
+        "invalid-argument",
+        `unavailable must be "stream" or "status", got ${quote(this.#unavailable)}.`,
+      );
+    }
     this.#routes.set("/subscribe", ["GET", (request, url) => this.#subscribe(request, url)]);
     this.#routes.set("/send", ["POST", (request) => this.#send(request)]);
     this.#routes.set("/health", ["GET", () => this.#health()]);
@@ -138,8 +146,10 @@ class Routes<I extends Identity> {
     } catch (error) {
       answer = this.#toProblem(error).toAnswer();
     }
-    Object.assign(answer.headers, crossOriginHeaders(request, this.#cors));
-    return answer;
+    return {
+      ...answer,
+      headers: { ...answer.headers, ...crossOriginHeaders(request, this.#cors) },
+    };
   }
 
   async #answer(request: Request, route: string | undefined): Promise<Answer> {
@@ -174,8 +184,21 @@ class Routes<I extends Identity> {
   async #subscribe(request: Request, url: URL): Promise<Answer> {
     // RFC 9110, 15.3.5: a cache may keep a 204 unless told not to.
     if (this.#options.enabled === false) {
-      return { status: 204, headers: { ...PRIVATE }, body: null };
+      return { status: 204, headers: PRIVATE, body: null };
     }
+    const lastEventId = lastEventIdOf(request, url);
+    try {
+      return await this.#open(request, url, lastEventId);
+    } catch (error) {
+      const problem = this.#toProblem(error);
+      if (this.#unavailable === "status" || !problem.isForNow) throw problem;
+      return problem.toStreamAnswer(lastEventId);
+    }
+  }
+
+  async #open(request: Request, url: URL, lastEventId: string | null): Promise<Answer> {
+    // First, so that those who are all refused, and come back for as long as they are, do not busy `authenticate`.
+    this.#hub.assertOpen();
     const identity = await this.#authenticate(request);
     const granted = new Set(identity.channels);
     const wanted = url.searchParams.getAll("channel");
@@ -194,8 +217,7 @@ class Routes<I extends Identity> {
     }
     const connection = this.#hub[OPEN](identity.session, {
       channels: wanted.length > 0 ? wanted : granted,
-      // A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3).
-      lastEventId: request.headers.get("Last-Event-ID") || url.searchParams.get("lastEventId"),
+      lastEventId,
       expires: identity.expires,
     });
     return streamAnswer(connection);
@@ -276,7 +298,7 @@ class Routes<I extends Identity> {
     if (!identity) throw unauthorized();
     const fault = faultOf(identity);
     if (fault !== undefined) {
-      throw this.#failed(`authenticate gave an identity that is none: ${fault}`);
+      throw this.#failed(`authenticate gave an invalid identity: ${fault}`);
     }
     const { expires } = identity;
     if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
@@ -341,6 +363,23 @@ function pathOf(basePath: string): string {
     );
   }
   return new URL(`http://localhost${path}`).pathname;
+}
+
+/** A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3). */
+function lastEventIdOf(request: Request, url: URL): string | null {
+  const header = request.headers.get("Last-Event-ID");
+  return header ? textOf(header) : url.searchParams.get("lastEventId");
+}
+
+/** What a header says that is UTF-8: `Headers` gives a character for each of its bytes. */
+function textOf(header: string): string {
+  if (/^[\0-\x7f]*$/.test(header) || /[^\0-\xff]/.test(header)) return header;
+  const bytes = Uint8Array.from(header, (character) => character.charCodeAt(0));
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return header;
+  }
 }
 
 /** A time to wait, in ms: a longer delay than a timer takes would fire at once. */

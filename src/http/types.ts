@@ -24,7 +24,7 @@ export interface HandlerOptions<I extends Identity = Identity> {
   /**
    * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
    * 401. There is no open default. What it throws is logged and answered with 500, without detail, and so is an
-   * identity that is none.
+   * invalid identity; where the request is a subscribe, see `unavailable`.
    */
   readonly authenticate: (
     request: Request,
@@ -40,6 +40,18 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly cors?: readonly string[];
   /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
   readonly enabled?: boolean;
+  /**
+   * How a subscribe is answered that is refused only for now: while the hub drains, is full or has not reached its log,
+   * when its session has too many connections, and when `authenticate` throws or is late.
+   *
+   * - `"stream"`: 200 and an event stream of `retry`, the request's last event id and `streamside:unavailable`, whose
+   *   data is the problem, which then ends; with `Retry-After`. A browser's `EventSource` comes back by it, and gives
+   *   up for good at any other status.
+   * - `"status"`: 503, 429 or 500, for proxies that fail over on them.
+   *
+   * Default: `"stream"`.
+   */
+  readonly unavailable?: "stream" | "status";
   /** Opens `POST {basePath}/test/echo`. Default: false. */
   readonly testEndpoints?: boolean;
   /** Whether this request may see the metrics. Default: there is no metrics route. */
@@ -50,7 +62,7 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly bodyTimeout?: number;
   /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
   readonly maxQueryLength?: number;
-  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503. Default: 10 000. */
+  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503 (see `unavailable`). Default: 10 000. */
   readonly authTimeout?: number;
 }
 

@@ -81,7 +81,7 @@ export const COUNT: unique symbol = Symbol("streamside.count");
 export interface OpenableHub extends Hub {
   /** Its log has been reached: subscribers are taken. */
   readonly isOpen: boolean;
-  /** Throws what a subscriber gets while none is taken. */
+  /** Throws what every subscriber gets while none is taken: while it drains, is full, or has not reached its log. */
   assertOpen(): void;
   /** As {@link Hub.subscribe}, for a sink that is still to be set. */
   [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
@@ -183,6 +183,8 @@ class LogHub implements OpenableHub {
   assertOpen(): void {
     if (this.draining) throw closed();
     if (!this.isOpen) throw notOpen();
+    // Who replaces a connection of its own finds room.
+    if (this.#onSessionLimit === "refuse") this.#assertRoom();
   }
 
   [COUNT](refused: "refusedBodies" | "refusedQueries"): void {
@@ -382,15 +384,18 @@ class LogHub implements OpenableHub {
       const [oldest] = ofSession;
       this.#delivery.end(oldest!, "replaced");
     }
+    this.#assertRoom();
+  }
+
+  #assertRoom(): void {
     // One that was ended takes its socket's place until its reader has taken what is left, or stalls.
     const open = this.#delivery.places;
-    if (open >= this.#maxConnections) {
-      this.#counters.refusedConnections++;
-      throw new StreamsideError(
-        "too-many-connections",
-        `This server has ${open} connections; maxConnections is ${this.#maxConnections}.`,
-      );
-    }
+    if (open < this.#maxConnections) return;
+    this.#counters.refusedConnections++;
+    throw new StreamsideError(
+      "too-many-connections",
+      `This server has ${open} connections; maxConnections is ${this.#maxConnections}.`,
+    );
   }
 
   #deadline(expires: Date | number | undefined): { deadline: number; deadlineReason: EndReason } {

@@ -152,9 +152,12 @@ async function answer(
 function writeAnswer(exchange: NodeExchange, { status, headers, body }: Answer): void {
   const { incoming, outgoing } = exchange;
   const isStream = typeof body === "object" && body !== null;
-  if (headers.Vary !== undefined) headers.Vary = withEarlier(outgoing, headers.Vary);
+  const { Vary } = headers;
   try {
-    outgoing.writeHead(status, headers);
+    outgoing.writeHead(
+      status,
+      Vary === undefined ? headers : { ...headers, Vary: withEarlier(outgoing, Vary) },
+    );
   } catch (error) {
     // Somebody else has answered meanwhile, a timeout say: the stream that nobody will read is not left open.
     if (isStream) body.gone();

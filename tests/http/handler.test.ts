@@ -17,6 +17,7 @@ import {
 import {
   authenticate,
   EventReader,
+  refusedForNow,
   serve,
   type Service,
   textOf,
@@ -141,7 +142,9 @@ describe("subscribe", () => {
       assertEquals((await head("")).status, 401);
       const closing = service.hub.close({ within: 50 });
       const refused = await head("ada");
-      assertEquals([refused.status, refused.headers.get("retry-after")], [503, "1"]);
+      assertEquals([refused.status, await refused.text()], [200, ""]);
+      assertEquals(refused.headers.get("content-type"), "text/event-stream");
+      assertMatch(refused.headers.get("retry-after")!, /^([2-9]|10)$/);
       await closing;
       assertEquals(service.hub.stats().connects, 0);
     }));
@@ -534,6 +537,7 @@ describe("methods and paths", () => {
           bodyTimeout: [NaN, 0, "1000"],
           maxQueryLength: [NaN, 0, "1000"],
           authTimeout: [NaN, 0, -1, "1000"],
+          unavailable: [true, "503", 503],
         })
       ) {
         for (const value of values) {
@@ -700,10 +704,10 @@ describe("authenticate and authorize", () => {
     test(`one that ${name}: 500 without detail, and logged`, async () => {
       const body = { session: "nobody", event: "e", data: 1 };
       await withService({ handler: { authenticate: fail } }, async (service) => {
-        for (const answer of [service.get("ada"), service.post("/send", body)]) {
-          const { detail } = await problem(answer, 500, "internal-error");
-          assert(!detail.includes("password"));
-        }
+        const { detail } = await problem(service.post("/send", body), 500, "internal-error");
+        const refused = await refusedForNow(service.get("ada"));
+        assertEquals(refused, { status: 500, code: "internal-error", detail, id: undefined });
+        assert(!detail.includes("password"));
         const errors = service.log.filter(([level]) => level === "error");
         assertEquals(errors.length, 2);
         assertStringIncludes(errors[0]![1], "authenticate");
@@ -728,9 +732,8 @@ describe("authenticate and authorize", () => {
       sessionFromRequest(request) === "quick" ? Promise.resolve({ session: "quick" }) : never();
     await withService({ handler: { authenticate, authTimeout: 50 } }, async (service) => {
       await (await service.subscribe("quick")).cancel();
-      const answer = await service.get("ada");
-      assert(Number(answer.headers.get("retry-after")) > 0);
-      await problem(answer, 503, "unavailable");
+      const { status, code } = await refusedForNow(service.get("ada"));
+      assertEquals([status, code], [503, "unavailable"]);
       // One line: the time of the one that answered has come too by now, and nobody is told of it.
       const errors = service.log.filter(([level]) => level === "error");
       assertEquals(errors.length, 1);
@@ -747,18 +750,18 @@ describe("authenticate and authorize", () => {
     let answer = (_: { session: string } | null) => {};
     const late = () => new Promise<{ session: string } | null>((resolve) => answer = resolve);
     await withService({ handler: { authenticate: late, authTimeout: 30 } }, async (service) => {
-      await problem(service.get("ada"), 503, "unavailable");
+      await refusedForNow(service.get("ada"));
       answer({ session: "ada" });
       await (await fetch(`${service.base}/health`)).text();
       assertEquals(service.hub.stats().connects, 0);
     });
   });
 
-  test("an identity that is none is the application's mistake: 500, not the client's", async () => {
+  test("an invalid identity is the application's mistake: 500, not the client's", async () => {
     for (const identity of [{}, { session: 7 }, { session: "" }, "ada"]) {
       const authenticate = () => identity as unknown as { session: string };
       await withService({ handler: { authenticate } }, async (service) => {
-        await problem(service.get("ada"), 500, "internal-error");
+        assertEquals((await refusedForNow(service.get("ada"))).code, "internal-error");
         assertEquals(service.log.filter(([level]) => level === "error").length, 1);
       });
     }
@@ -794,10 +797,10 @@ describe("authenticate and authorize", () => {
       const authenticate = () => identity as unknown as { session: string };
       await withService({ handler: { authenticate, authorize } }, async (service) => {
         const body = { session: "nobody", event: "e", data: 1 };
-        for (const answer of [service.get("ada"), service.post("/send", body)]) {
-          const { detail } = await problem(answer, 500, "internal-error");
-          assert(!detail.includes("secret"));
-        }
+        const { detail } = await problem(service.post("/send", body), 500, "internal-error");
+        const refused = await refusedForNow(service.get("ada"));
+        assertEquals(refused, { status: 500, code: "internal-error", detail, id: undefined });
+        assert(!detail.includes("secret"));
         const errors = service.log.filter(([level]) => level === "error");
         assertEquals(errors.length, 2, JSON.stringify(identity));
         for (const [, text] of service.log) {
@@ -827,7 +830,7 @@ describe("authenticate and authorize", () => {
     let fail = (_: Error) => {};
     const late = () => new Promise<never>((_, reject) => fail = reject);
     await withService({ handler: { authenticate: late, authTimeout: 30 } }, async (service) => {
-      await problem(service.get("ada"), 503, "unavailable");
+      await refusedForNow(service.get("ada"));
       fail(new Error("too late"));
       await (await fetch(`${service.base}/health`)).text();
       const errors = service.log.filter(([level]) => level === "error");
@@ -931,11 +934,8 @@ describe("health and metrics", () => {
         return [response.status, (await response.json()).status];
       };
       assertEquals(await health(), [503, "log-unavailable"]);
-      await problem(service.get("ada"), 503, "log-unavailable");
-      const head = () => fetch(`${service.base}/subscribe?sessionId=ada`, { method: "HEAD" });
-      assertEquals((await head()).status, 503);
+      assertEquals((await refusedForNow(service.get("ada"))).code, "log-unavailable");
       follower.opened("epoch", 0);
-      assertEquals((await head()).status, 200);
       assertEquals(await health(), [200, "ok"]);
       await (await service.subscribe("ada")).cancel();
     });
