@@ -1,11 +1,15 @@
 /**
- * Runs the one test suite on Node, Deno and Bun, one runtime after the other, and ends with a line
+ * Runs the one test suite on Node, Deno and Bun, a runtime for each core at a time, and ends with a line
  * `N passed, N failed` (and `, N skipped`) that counts every test once for each runtime that ran it.
  *
  * ```sh
  * npm test                                  # everything
  * npm test -- client backoff                # the files with one of these in their path
  * npm test -- --runtime node --limit 5      # one runtime, ended after five minutes
+ * npm test -- --long                        # the campaigns at their full length
+ *
+ * npm ci --prefix .ci/nodes                 # once, for other versions of Node:
+ * npm test -- --runtime node22 --runtime node24 --runtime node26
  * ```
  *
  * It exits with 1 if a test failed, or if a runtime crashed, hung or ran no test.
@@ -15,9 +19,10 @@
 import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { mkdtemp, readdir, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve, sep } from "node:path";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Counts, countTests } from "./junit.ts";
@@ -25,18 +30,23 @@ import { type Counts, countTests } from "./junit.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
 
+type Command = (files: string[], report: string) => string[];
+
+const node = (path: string): Command => (files, report) => [
+  path,
+  "--import=tsx",
+  "--test",
+  "--test-reporter=spec",
+  "--test-reporter-destination=stdout",
+  "--test-reporter=junit",
+  `--test-reporter-destination=${report}`,
+  ...files,
+];
+const otherNode = (name: string) => node(join(root, ".ci/nodes/node_modules", name, "bin/node"));
+
 /** How each runtime is told to run `files` and to write a JUnit report beside what it prints. */
-const runtimes: Record<string, (files: string[], report: string) => string[]> = {
-  node: (files, report) => [
-    process.execPath,
-    "--import=tsx",
-    "--test",
-    "--test-reporter=spec",
-    "--test-reporter-destination=stdout",
-    "--test-reporter=junit",
-    `--test-reporter-destination=${report}`,
-    ...files,
-  ],
+const runtimes: Record<string, Command> = {
+  node: node(process.execPath),
   deno: (files, report) => [
     bin("deno"),
     "test",
@@ -54,16 +64,25 @@ const runtimes: Record<string, (files: string[], report: string) => string[]> = 
     `--reporter-outfile=${report}`,
     ...files.map((file) => `./${file}`),
   ],
+  node22: otherNode("node22"),
+  node24: otherNode("node24"),
+  node26: otherNode("node26"),
 };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    runtime: { type: "string", multiple: true, default: Object.keys(runtimes) },
+    runtime: { type: "string", multiple: true, default: ["node", "deno", "bun"] },
     /** Minutes that one runtime may take for the whole suite. */
-    limit: { type: "string", default: "25" },
+    limit: { type: "string", default: "40" },
+    /** How many runtimes run at a time. */
+    jobs: { type: "string", default: String(availableParallelism()) },
+    /** Runs the campaigns (random histories, hostile requests) at their full length. */
+    long: { type: "boolean", default: false },
   },
 });
+const jobs = Number(values.jobs);
+if (!(jobs >= 1)) throw new Error(`--jobs is a number from 1, got ${JSON.stringify(values.jobs)}`);
 const limit = Number(values.limit) * 60_000;
 if (!(limit > 0)) throw new Error(`--limit is minutes, got ${JSON.stringify(values.limit)}`);
 for (const name of values.runtime) {
@@ -83,21 +102,26 @@ const reports = await mkdtemp(join(tmpdir(), "streamside-test-"));
 process.once("exit", () => rmSync(reports, { recursive: true }));
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 const lines: string[] = [];
-for (const name of values.runtime) {
-  const began = performance.now();
-  const { counts, fault } = await runSuite(name);
-  if (fault) console.error(`\n${name}: ${fault}`);
-  for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
-  const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  lines.push(`${name}: ${summary(counts)} in ${seconds} s${fault ? ` (${fault})` : ""}`);
-}
+/** With several at a time, each one's output is printed whole, when it has ended. */
+const stdio = jobs > 1 && values.runtime.length > 1 ? "pipe" : "inherit";
+const waiting = [...values.runtime];
+await Promise.all(Array.from({ length: jobs }, async () => {
+  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+    const began = performance.now();
+    const { counts, fault } = await runSuite(name);
+    if (fault) console.error(`\n${name}: ${fault}`);
+    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    lines.push(`${name}: ${summary(counts)} in ${seconds} s${fault ? ` (${fault})` : ""}`);
+  }
+}));
 
 console.log(`\n${lines.join("\n")}\n\n${summary(total)}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
 
 /** Runs the files on one runtime. A fault of the run itself is told, and counts as one failure. */
 async function runSuite(name: string): Promise<{ counts: Counts; fault: string | undefined }> {
-  console.log(`\n${name}: ${files.length} files`);
+  if (stdio === "inherit") console.log(`\n${name}: ${files.length} files`);
   const report = join(reports, `${name}.xml`);
   const { code, ended } = await run(runtimes[name]!(files, report));
 
@@ -126,7 +150,17 @@ function isTestFile(name: string): boolean {
 async function run(
   [command, ...args]: string[],
 ): Promise<{ code: number | null; ended: string }> {
-  const child = spawn(command!, args, { cwd: root, detached: true, stdio: "inherit" });
+  const env = values.long ? { ...process.env, STREAMSIDE_TEST_LONG: "1" } : process.env;
+  const child = spawn(command!, args, {
+    cwd: root,
+    detached: true,
+    stdio: ["ignore", stdio, stdio],
+    env,
+  });
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk: Buffer) => output.push(chunk));
+  }
   // A group of its own does not get the terminal's Ctrl-C.
   const interrupted = (signal: NodeJS.Signals) => {
     killGroup(child.pid);
@@ -139,16 +173,20 @@ async function run(
     killGroup(child.pid);
   }, limit);
   try {
+    const closed = new Promise((resolve) => child.once("close", resolve));
     const [code, signal] = await new Promise<[number | null, string | null]>((resolve, reject) => {
       child.once("error", reject);
       child.once("exit", (code, signal) => resolve([code, signal]));
     });
     if (hung) return { code: null, ended: `hung: stopped after ${values.limit} minutes` };
     killGroup(child.pid); // what a failed test may have left running
+    // The last of what it printed is still on its way; a process that left the group is not waited for without end.
+    await Promise.race([closed, sleep(5_000, undefined, { ref: false })]);
     return { code, ended: signal ? `ended by ${signal}` : `ended with exit code ${code}` };
   } finally {
     clearTimeout(timer);
     process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+    if (output.length > 0) process.stdout.write(Buffer.concat(output));
   }
 }
 

@@ -9,10 +9,11 @@
 import process from "node:process";
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { cases } from "./campaign.ts";
 import { RawClient, servers, until, withService } from "./server-helpers.ts";
 
 const seed = Number(process.env.FUZZ_SEED ?? 20_260_101);
-const requests = Number(process.env.FUZZ_REQUESTS ?? 10_000);
+const requests = cases("FUZZ_REQUESTS", 1_000, 10_000);
 /** No request takes nearly this long: what does, hangs. In ms. */
 const HANG = 15_000;
 

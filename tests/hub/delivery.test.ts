@@ -20,10 +20,11 @@ import {
   ScriptedLog,
   type Target,
 } from "./delivery-model.ts";
+import { cases } from "../campaign.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 import { quietLogger } from "../server-helpers.ts";
 
-const HISTORIES = Number(process.env.STREAMSIDE_HISTORIES ?? 10_000);
+const HISTORIES = cases("STREAMSIDE_HISTORIES", 1_000, 10_000);
 const SEED = Number(process.env.STREAMSIDE_SEED ?? Date.now() % 2 ** 31);
 
 const SESSIONS = ["ada", "grace", "edsger"];
