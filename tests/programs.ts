@@ -4,13 +4,15 @@
  * @module
  */
 import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { delimiter, isAbsolute, join } from "node:path";
 import process from "node:process";
 
-/** Where the first of these programs that is on PATH is. */
+/** Where the first of these programs is: on PATH, or at the path that is given. */
 export function find(...names: string[]): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => {
+  return names.flatMap((name) =>
+    isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name))
+  ).find((path) => {
     try {
       accessSync(path, constants.X_OK);
       return true;
