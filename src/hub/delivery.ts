@@ -396,6 +396,7 @@ export class Delivery implements ConnectionOwner {
       }
       if (connection.cursor >= connection.endsAt) break;
       if (connection.cursor < this.#window.start) return void this.#readLog(connection);
+      // Not beyond what a fan-out has looked at: a disconnect may come there, before what supersedes an event.
       const to = Math.min(this.#flushed, connection.endsAt);
       if (connection.cursor < to) {
         const { session, group } = connection;
@@ -449,7 +450,9 @@ export class Delivery implements ConnectionOwner {
       to: before.length < entries.length ? end : newest,
       limit: this.#options.maxBufferedBytes,
     };
-    const { chunk, position } = select(before, session, group.audience, range);
+    // A disconnect that comes later would end it before it gets what superseded an event.
+    const upTo = Math.min(this.#flushed, connection.endsAt);
+    const { chunk, position } = select(before, session, group.audience, range, upTo);
     connection.cursor = position;
     if (chunk) this.#write(connection, chunk);
   }

@@ -46,24 +46,29 @@ export interface Range {
   readonly block?: number;
 }
 
-/** Those of some entries that are for one reader, as {@link Window.read} gives them. For entries that no window holds. */
+/**
+ * Those of some entries that are for one reader, as {@link Window.read} gives them. For entries that no window holds.
+ *
+ * `upTo`: what a newer event supersedes is left out, unless the newer one comes after this position.
+ */
 export function select(
   entries: readonly LogEntry[],
   session: string,
   audience: Audience,
   range: Omit<Range, "from">,
+  upTo: number,
 ): Read {
   const own = sessionAddress(session);
   const addressed = entries.filter(({ to }) => to === own || audience.addresses.includes(to));
-  return gather(addressed, session, range, true);
+  return gather(addressed, session, range, upTo);
 }
 
-/** As many of the entries addressed to a reader as one chunk may hold. */
+/** As many of the entries addressed to a reader as one chunk may hold. `upTo`: as for {@link select}; 0: all of them. */
 export function gather(
   entries: Iterable<LogEntry>,
   session: string | undefined,
   { to, limit, block }: Omit<Range, "from">,
-  latest: boolean,
+  upTo: number,
 ): Read {
   const found: LogEntry[] = [];
   let bytes = 0;
@@ -71,7 +76,7 @@ export function gather(
   for (const entry of entries) {
     if (entry.instruction !== undefined) continue;
     if (session !== undefined && entry.except?.has(session)) continue;
-    if (latest && isSuperseded(entry, session)) continue;
+    if (isSuperseded(entry, session, upTo)) continue;
     const size = entry.end - entry.start;
     if (bytes > 0 && bytes + size > limit) {
       return { chunk: join(found), position: found[found.length - 1]!.position };
@@ -84,10 +89,11 @@ export function gather(
   return { chunk: found.length > 0 ? join(found) : undefined, position: to };
 }
 
-function isSuperseded(entry: LogEntry, session: string | undefined): boolean {
-  let newer = entry.newer;
+/** A newer one counts only if this reader gets it: it may be excepted from it, or end before it. */
+function isSuperseded(entry: LogEntry, session: string | undefined, upTo: number): boolean {
+  let { newer } = entry;
   while (newer && session !== undefined && newer.except?.has(session)) newer = newer.newer;
-  return newer !== undefined;
+  return newer !== undefined && newer.position <= upTo;
 }
 
 /** The bytes of some entries as one chunk: a view where they already stand side by side, else a copy. */

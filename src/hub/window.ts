@@ -126,7 +126,7 @@ export class Window {
   /**
    * The events of a range for one reader.
    *
-   * `latest`: leave out events that a newer one with the same key supersedes, also one after the range.
+   * `latest`: leave out events that a newer one of the range with the same key supersedes.
    */
   read(session: string, audience: Audience, range: Range, latest: boolean): Read {
     const own = sessionAddress(session);
@@ -149,7 +149,8 @@ export class Window {
     range: Range,
     latest: boolean,
   ): Read {
-    return gather(this.#addressed(addresses, range.from, range.to), session, range, latest);
+    const entries = this.#addressed(addresses, range.from, range.to);
+    return gather(entries, session, range, latest ? range.to : 0);
   }
 
   /** The entries to any of these addresses in a range, in log order. */

@@ -501,12 +501,21 @@ export class Account {
     }
   }
 
+  /** By one that it gets: not after the disconnect that ends it. */
   #isSuperseded(life: Life, sent: Sent): boolean {
     if (sent.key === undefined) return false;
-    return life.between(sent.position).some((newer) =>
+    return life.between(sent.position, this.#end(life)).some((newer) =>
       newer.key === sent.key && addressOf(newer.to) === addressOf(sent.to) &&
       this.#isAddressed(newer)
     );
+  }
+
+  /** Where the first disconnect since it was opened ends it. */
+  #end(life: Life): number {
+    const { session, head } = this.#subscription;
+    const first = life.between(head.life === life ? head.position : 0)
+      .find(({ to }) => to.kind === "disconnect" && to.name === session);
+    return first?.position ?? Infinity;
   }
 
   #describe({ position, to, key }: Sent): string {

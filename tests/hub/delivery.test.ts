@@ -590,6 +590,43 @@ const ONCE_WRONG: History[] = [
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
     ],
   },
+  // What supersedes an event comes after a disconnect: a reader that lags gets the one before it.
+  {
+    hubs: 1,
+    log: { events: 1000, bytes: 1_000_000, age: 600_000 },
+    window: { events: 1000, bytes: 1_000_000, age: 600_000 },
+    maxBufferedBytes: 1_048_576,
+    pace: 0,
+    crowd: 0,
+    own: undefined,
+    steps: [
+      { do: "hold", hub: 0 },
+      { do: "open", hub: 0, reader: 1, from: "last", which: 0, reads: false },
+      { do: "send", hub: 0, to: { kind: "channel", which: 0 }, key: 0, size: 0 },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
+      { do: "disconnect", hub: 0, session: 1 },
+      { do: "send", hub: 0, to: { kind: "channel", which: 0 }, key: 0, size: 0 },
+    ],
+  },
+  // The same where it has to be read from the log.
+  {
+    hubs: 1,
+    log: { events: 1000, bytes: 1_000_000, age: 600_000 },
+    window: { events: 1, bytes: 1_000_000, age: 600_000 },
+    maxBufferedBytes: 1_048_576,
+    pace: 0,
+    crowd: 0,
+    own: undefined,
+    steps: [
+      { do: "hold", hub: 0 },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
+      { do: "open", hub: 0, reader: 0, from: "last", which: 0, reads: false },
+      { do: "send", hub: 0, to: { kind: "session", which: 0 }, key: 0, size: 0 },
+      { do: "turn", times: 1 },
+      { do: "disconnect", hub: 0, session: 0 },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
+    ],
+  },
 ];
 
 describe("delivery", () => {

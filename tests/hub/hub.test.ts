@@ -430,6 +430,29 @@ describe("how connections end", () => {
       }));
   }
 
+  test("disconnect: a keyed event before it comes, also when the key is sent again after it", () =>
+    withHub({}, async (hub) => {
+      const decoder = new TextDecoder();
+      const stream = hub.subscribe("ada", { channels: ["news"] }).getReader();
+      let text = decoder.decode((await stream.read()).value);
+      await hub.send("ada", "e", "lagging from here");
+      await until(() => hub.stats().lagging === 1, "the reader to lag");
+      await hub.send("ada", "e", "own", { key: "k" });
+      await hub.publish("news", "e", "channel", { key: "k" });
+      await hub.broadcast("e", "all", { key: "k" });
+      void hub.disconnect("ada");
+      await hub.send("ada", "e", "too late", { key: "k" });
+      await hub.publish("news", "e", "too late", { key: "k" });
+      const other = hub.subscribe("grace").getReader();
+      await hub.broadcast("e", "too late", { key: "k" });
+      while (!decoder.decode((await other.read()).value).includes("too late"));
+      for (let next = await stream.read(); !next.done; next = await stream.read()) {
+        text += decoder.decode(next.value);
+      }
+      const data = [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => data);
+      assertEquals(data, ["lagging from here", "own", "channel", "all"]);
+    }));
+
   test("expires: the stream ends when its identity does", () =>
     withService({
       handler: { authenticate: () => ({ session: "ada", expires: Date.now() + 300 }) },
