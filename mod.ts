@@ -25,6 +25,14 @@
  */
 
 export { StreamsideError, type StreamsideErrorCode } from "./src/errors.ts";
+export type {
+  CheckedEvents,
+  EventData,
+  IsKnown,
+  JsonData,
+  JsonFault,
+  JsonShape,
+} from "./src/event-map.ts";
 export type { Address } from "./src/log/address.ts";
 export { EntryWriter, type LogEntry, type LogRecord } from "./src/log/entry.ts";
 export type { HistoryOptions } from "./src/log/history.ts";

@@ -14,8 +14,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = ["eventsource-parser"];
-/** What server and client share: the reconnection policy. */
-const shared = ["src/client/backoff.ts"];
+/** What server and client share: the reconnection policy, and what a map of events may hold. */
+const shared = ["src/client/backoff.ts", "src/event-map.ts"];
 
 const server = reach("mod.ts");
 const client = reach("src/client/mod.ts");

@@ -20,7 +20,13 @@
  *
  * @module
  */
-import { type Client, type ClientOptions, createClient, type StreamEvent } from "./client/mod.ts";
+import {
+  type CheckedEvents,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type StreamEvent,
+} from "./client/mod.ts";
 
 /** The options of {@link createTestClient}. */
 export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
@@ -43,7 +49,7 @@ export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
  * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
  */
 // deno-lint-ignore no-explicit-any
-export function createTestClient<Events = Record<string, any>>(
+export function createTestClient<Events extends CheckedEvents<Events> = Record<string, any>>(
   handler: (request: Request) => Response | Promise<Response>,
   { url = "/api/v1/sse/subscribe", ...options }: TestClientOptions = {},
 ): Client<Events> {

@@ -5,7 +5,7 @@
  */
 import type { StreamMessage } from "./event.ts";
 import { StreamClient } from "./stream.ts";
-import type { Client, ClientListener, ClientOptions } from "./types.ts";
+import type { Client, ClientListener, ClientOptions, ListenerOptions } from "./types.ts";
 
 /** The options of {@link EventSource}: the standard's one, and those of `createClient` that it leaves open. */
 export interface EventSourceInit
@@ -15,26 +15,27 @@ export interface EventSourceInit
 }
 
 /** What `new EventSource(…)` gives: a client that has begun to connect. */
-export interface EventSource extends Omit<Client, "addEventListener" | "events" | "onmessage"> {
+export interface EventSource
+  extends Omit<Client, "addEventListener" | "events" | "on" | "onmessage"> {
   /** Called for events without a type of their own. */
   onmessage: ((event: MessageEvent) => unknown) | null;
   /** Adds a listener for the state of the connection. */
   addEventListener(
     type: "open" | "error",
     listener: ClientListener<Event> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   /** Adds a listener for events of a type. */
   addEventListener(
     type: string,
     listener: ClientListener<MessageEvent> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   /** Adds a listener, as any `EventTarget` does. */
   addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: ClientListener<Event> | null,
+    options?: boolean | ListenerOptions,
   ): void;
 }
 

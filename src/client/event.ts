@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { IsKnown } from "../event-map.ts";
 
 /**
  * One event of the stream (WHATWG HTML 9.2.6, "dispatch the event").
@@ -27,11 +28,17 @@ export interface StreamEvent<Data = unknown, Type extends string = string> {
   /** The client. */
   readonly target: EventTarget;
   /**
-   * The data, parsed as JSON; typed by the client's `Events`, or by the argument. Throws a `SyntaxError` when it
-   * is not JSON.
+   * The data, parsed as JSON; its type is the one in the client's `Events`. Data that is a `string` there is read as
+   * `data`: it was not sent as JSON. Throws a `SyntaxError` when it is not JSON.
    */
-  json<T = Data>(): T;
+  json(this: JsonEvent<Data>): Data;
 }
+
+/** An event whose `json()` may be called: any but one whose data is a string. */
+export type JsonEvent<Data> = IsKnown<Data> extends true ? unknown extends Data ? unknown
+  : [Data] extends [string | undefined] ? "The data of this event is a string: read event.data"
+  : unknown
+  : unknown;
 
 /** The class behind {@link StreamEvent}. */
 export class StreamMessage {

@@ -13,12 +13,21 @@
  *
  * @module
  */
+import type { CheckedEvents } from "../event-map.ts";
 import { StreamClient } from "./stream.ts";
 import type { Client, ClientOptions } from "./types.ts";
 
 export { createSharedClient, type SharedClientOptions } from "./shared.ts";
 export type { ReconnectOptions } from "./backoff.ts";
-export type { StreamEvent } from "./event.ts";
+export type {
+  CheckedEvents,
+  EventData,
+  IsKnown,
+  JsonData,
+  JsonFault,
+  JsonShape,
+} from "../event-map.ts";
+export type { JsonEvent, StreamEvent } from "./event.ts";
 export { EventSource, type EventSourceInit } from "./event-source.ts";
 export type {
   Client,
@@ -29,7 +38,10 @@ export type {
   ClientOptions,
   CloseEvent,
   CloseReason,
+  ListenerOptions,
   ReconnectingEvent,
+  RequestBody,
+  RequestHeaders,
   StreamEventOf,
 } from "./types.ts";
 
@@ -53,7 +65,7 @@ export type {
  * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
  */
 // deno-lint-ignore no-explicit-any
-export function createClient<Events = Record<string, any>>(
+export function createClient<Events extends CheckedEvents<Events> = Record<string, any>>(
   url: string | URL,
   options?: ClientOptions,
 ): Client<Events> {

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { CheckedEvents } from "../event-map.ts";
 import { StreamMessage } from "./event.ts";
 import { StreamClient } from "./stream.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN } from "./target.ts";
@@ -369,7 +370,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
  * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
  */
 // deno-lint-ignore no-explicit-any
-export function createSharedClient<Events = Record<string, any>>(
+export function createSharedClient<Events extends CheckedEvents<Events> = Record<string, any>>(
   url: string | URL,
   options?: SharedClientOptions,
 ): Client<Events> {

@@ -122,6 +122,14 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.#matched = 0;
   }
 
+  /** Listens, and returns how to stop; see `Client`. */
+  on(type: string, listener: (event: never) => unknown): () => void {
+    // Listening twice with one function takes stopping twice.
+    const own = (event: Event) => listener(event as never);
+    this.addEventListener(type, own);
+    return () => this.removeEventListener(type, own);
+  }
+
   /** Iterates over the events of the stream from now on; see `Client`. */
   events(type?: string): AsyncIterableIterator<StreamEvent> {
     let reader: ReadableStreamDefaultController<StreamMessage>;

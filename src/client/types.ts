@@ -13,6 +13,15 @@ export interface ClientLogger {
   debug(...message: unknown[]): void;
 }
 
+/** Headers, as the runtime's `fetch` takes them. */
+export type RequestHeaders = NonNullable<RequestInit["headers"]>;
+
+/** A body that `fetch` takes and that can be sent more than once. */
+export type RequestBody = Extract<
+  RequestInit["body"],
+  string | ArrayBuffer | ArrayBufferView | Blob | FormData | URLSearchParams
+>;
+
 /** The options of `createClient`. Every one has a default. */
 export interface ClientOptions {
   /**
@@ -20,13 +29,13 @@ export interface ClientOptions {
    * with 401 asks the function once more at once. A function that throws fails that attempt. `Accept` and
    * `Last-Event-ID` are the client's own. Default: none.
    */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  headers?: RequestHeaders | (() => RequestHeaders | Promise<RequestHeaders>);
   /** The method. Default `GET`. */
   method?: string;
   /** The request's body, for a method that has one. It is sent again at each attempt, so not a stream. Default: none. */
-  body?: Exclude<BodyInit, ReadableStream> | null;
+  body?: RequestBody | null;
   /** Whether cookies and the like go along, as with `fetch`. Default: the runtime's, `same-origin`. */
-  credentials?: RequestCredentials;
+  credentials?: "include" | "omit" | "same-origin";
   /**
    * What to fetch with; it gets one `Request`. A server's handler fits here, and the client then needs no network.
    * Default: the global `fetch`.
@@ -112,14 +121,24 @@ export interface ClientEvents {
 }
 
 /** The events of a map `Events`, each with its own type of data. */
-export type StreamEventOf<Events> =
-  & {
-    [Type in keyof Events & string]: StreamEvent<Events[Type], Type>;
-  }[keyof Events & string]
-  & StreamEvent;
+export type StreamEventOf<Events> = {
+  [Type in keyof Events & string]: StreamEvent<Events[Type], Type>;
+}[keyof Events & string];
 
 /** A listener for an event `E` on a client. */
 export type ClientListener<E> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
+
+/** How to listen, as with any `EventTarget`. */
+export interface ListenerOptions {
+  /** Whether the first event is the last. Default `false`. */
+  once?: boolean;
+  /** Ends the listening when it aborts. Default: none. */
+  signal?: AbortSignal;
+  /** Nothing: a client has no parents. */
+  capture?: boolean;
+  /** Nothing: an event of a client has no default to prevent. */
+  passive?: boolean;
+}
 
 /**
  * A client of an event stream: `EventSource`'s surface (WHATWG HTML 9.2.2), and control over the connection.
@@ -174,41 +193,72 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   /** Iterates over the events of a type that `Events` does not name. */
   events(type?: string): AsyncIterableIterator<StreamEvent>;
 
+  /**
+   * Listens to an event of the client's own, such as `reset`. A listener stays over every reconnection. Unlike
+   * `addEventListener`, it takes no other names than those of the client and of `Events`.
+   *
+   * @example
+   * ```ts
+   * const stop = client.on("fileChanged", (event) => refresh(event.json().fileId));
+   * ```
+   *
+   * @returns how to stop
+   */
+  on<Type extends keyof ClientEvents>(
+    type: Type,
+    listener: (event: ClientEvents[Type]) => unknown,
+  ): () => void;
+  /** Listens to the stream's events of one type. */
+  on<Type extends keyof Events & string>(
+    type: Type,
+    listener: (event: StreamEvent<Events[Type], Type>) => unknown,
+  ): () => void;
+  /** Listens to an event of either kind. */
+  on<
+    Type extends { [Own in keyof ClientEvents]: Own }[keyof ClientEvents] | (keyof Events & string),
+  >(
+    type: Type,
+    listener: (
+      event: Type extends keyof ClientEvents ? ClientEvents[Type]
+        : StreamEvent<Events[Type & keyof Events], Type>,
+    ) => unknown,
+  ): () => void;
+
   /** Listens to an event of the client's own. A listener stays over every reconnection. */
   addEventListener<Type extends keyof ClientEvents>(
     type: Type,
     listener: ClientListener<ClientEvents[Type]> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   /** Listens to the stream's events of one type. */
   addEventListener<Type extends keyof Events & string>(
     type: Type,
     listener: ClientListener<StreamEvent<Events[Type], Type>> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   /** Listens to the stream's events without a type of their own (`message`), or of one that `Events` does not name. */
   addEventListener(
     type: string,
     listener: ClientListener<StreamEvent> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   /** Adds a listener, as any `EventTarget` does. */
   addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: ClientListener<Event> | null,
+    options?: boolean | ListenerOptions,
   ): void;
   /** For a listener that was written for `EventSource`; it can rely on what {@link StreamEvent} has. */
   addEventListener(
     type: string,
     listener: ClientListener<MessageEvent> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   /** Ends what `addEventListener` began. */
   removeEventListener(
     type: string,
     // deno-lint-ignore no-explicit-any
     listener: ClientListener<any> | null,
-    options?: boolean | EventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
 }

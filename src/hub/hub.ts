@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { CheckedEvents } from "../event-map.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { byteLength, checkEventName, formatEvent, serializeData } from "../event-format.ts";
 import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
@@ -48,7 +49,9 @@ import type {
  * await hub.broadcast("fileChanged", { fileId: "7" });
  * ```
  */
-export function createHub<Events extends EventMap = Record<string, unknown>>(
+export function createHub<
+  Events extends EventMap & CheckedEvents<Events> = Record<string, unknown>,
+>(
   options: HubOptions = {},
 ): Hub<Events> {
   return new LogHub(options) as Hub<Events>;
