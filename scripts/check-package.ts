@@ -1,10 +1,11 @@
 /**
  * Checks the package as its users get it: packs the built tarball, has publint and attw read it, installs it into an
- * empty directory, imports every entry point with plain Node, type-checks the examples of the documentation against it,
- * and rehearses the publication on JSR.
+ * empty directory, imports and requires every entry point with plain Node, type-checks the examples of the
+ * documentation and every entry point against it, and rehearses the publication on JSR.
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,6 +23,13 @@ const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) 
 const specifiers = Object.entries(manifest.exports)
   .filter(([, target]) => typeof target === "object")
   .map(([path]) => manifest.name + path.slice(1));
+
+/** How a user's project may find modules: `--module` and `--moduleResolution`. */
+const resolutions = [
+  ["node16", "node16"],
+  ["nodenext", "nodenext"],
+  ["preserve", "bundler"],
+] as const;
 
 const temporary = await mkdtemp(join(tmpdir(), "streamside-package-"));
 try {
@@ -41,26 +49,21 @@ try {
   run(root, bin("publint"), "run", tarball, "--strict");
 
   step("attw");
-  run(root, bin("attw"), tarball, "--profile", "esm-only", "--no-emoji");
+  // CommonJS gets ES modules: by import(), and by require() from Node 20.19 and 22.12 on.
+  const profile = ["--profile", "node16", "--ignore-rules", "cjs-resolves-to-esm"];
+  run(root, bin("attw"), tarball, ...profile, "--no-emoji");
 
   step("install and import");
   await writeFile(join(temporary, "package.json"), '{ "private": true, "type": "module" }');
   run(temporary, "npm", "install", "--no-audit", "--no-fund", `./${packed.filename}`);
-  await writeFile(
-    join(temporary, "import.mjs"),
-    `const names = {};
-for (const specifier of ${JSON.stringify(specifiers)}) {
-  names[specifier] = Object.keys(await import(specifier));
-}
-console.log(JSON.stringify(names));
-`,
-  );
-  const names = JSON.parse(
-    execFileSync(process.execPath, ["import.mjs"], { cwd: temporary, encoding: "utf8" }),
-  ) as Record<string, string[]>;
-  for (const [specifier, exported] of Object.entries(names)) {
-    if (exported.length === 0) throw new Error(`${specifier} exports nothing`);
-    console.log(`${specifier}: ${exported.join(", ")}`);
+  const names = await exported("import.mjs", "await import(specifier)");
+  for (const [specifier, own] of Object.entries(names)) {
+    if (own.length === 0) throw new Error(`${specifier} exports nothing`);
+    console.log(`${specifier}: ${own.join(", ")}`);
+  }
+  assert.deepEqual(names["streamside/client.browser"], names["streamside/client"]);
+  if ((process.features as { require_module?: boolean }).require_module) {
+    assert.deepEqual(await exported("require.cjs", "require(specifier)"), names);
   }
 
   step("types, as the examples of the documentation use them");
@@ -74,36 +77,62 @@ console.log(JSON.stringify(names));
       programs.push(name);
     }
   }
-  const options = ["--ignoreConfig", "--noEmit", "--strict"];
-  const lib = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"];
-  const types = ["--types", "node", "--typeRoots", join(root, "node_modules/@types")];
-  for (const [module, resolution] of [["nodenext", "nodenext"], ["preserve", "bundler"]] as const) {
-    const modules = ["--module", module, "--moduleResolution", resolution];
-    run(temporary, bin("tsc"), ...options, ...modules, ...lib, ...types, ...programs);
+  const dom = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"];
+  for (const [module, resolution] of resolutions) {
+    checkTypes(module, resolution, ...dom, ...programs);
     console.log(`${programs.length - 1} examples, --moduleResolution ${resolution}`);
   }
 
-  step("types of the server, where there is no DOM");
+  step("types of every entry point, where there is no DOM, for ES modules and for CommonJS");
+  const entries = specifiers.map((specifier) => JSON.stringify(specifier));
   await writeFile(
-    join(temporary, "server.ts"),
-    'export * from "streamside";\nexport * from "streamside/node";\n',
+    join(temporary, "module.mts"),
+    entries.map((entry, index) => `export * as entry${index} from ${entry};\n`).join(""),
   );
-  run(
-    temporary,
-    bin("tsc"),
-    ...options,
-    "--module",
-    "nodenext",
-    "--lib",
-    "es2023",
-    ...types,
-    "server.ts",
+  await writeFile(
+    join(temporary, "import.cts"),
+    `export const entries = [${entries.map((entry) => `import(${entry})`)}];\n`,
   );
+  await writeFile(
+    join(temporary, "require.cts"),
+    entries.map((entry, index) => `export import entry${index} = require(${entry});\n`).join(""),
+  );
+  for (const [module, resolution] of resolutions) {
+    const programs = ["module.mts"];
+    if (module !== "preserve") programs.push("import.cts");
+    if (module === "nodenext") programs.push("require.cts");
+    checkTypes(module, resolution, "--lib", "es2023", ...programs);
+    console.log(`${programs.join(", ")}, --moduleResolution ${resolution}`);
+  }
 
   step("deno publish --dry-run");
   run(root, bin("deno"), "publish", "--dry-run", "--allow-dirty");
 } finally {
   await rm(temporary, { recursive: true });
+}
+
+/** What each entry point exports by name, as a program in a file of this name finds it with an expression. */
+async function exported(file: string, expression: string): Promise<Record<string, string[]>> {
+  await writeFile(
+    join(temporary, file),
+    `(async () => {
+  const names = {};
+  for (const specifier of ${JSON.stringify(specifiers)}) {
+    names[specifier] = Object.keys(${expression}).filter((name) => !name.startsWith("__")).sort();
+  }
+  console.log(JSON.stringify(names));
+})();
+`,
+  );
+  return JSON.parse(execFileSync(process.execPath, [file], { cwd: temporary, encoding: "utf8" }));
+}
+
+/** Type-checks programs that use the package, and the package's declarations with them. */
+function checkTypes(module: string, resolution: string, ...rest: string[]): void {
+  const options = ["--ignoreConfig", "--noEmit", "--strict", "--skipLibCheck", "false"];
+  const modules = ["--module", module, "--moduleResolution", resolution];
+  const types = ["--types", "node", "--typeRoots", join(root, "node_modules/@types")];
+  run(temporary, bin("tsc"), ...options, ...modules, ...types, ...rest);
 }
 
 /** The files whose examples a user reads. */

@@ -7,14 +7,15 @@
 
 /**
  * A map of events, with a message in place of each type that JSON would change. `createHub` and `createClient` ask of
- * their `Events` to be assignable to it, so that the message stands in the type checker's error. Types that are not
- * known yet pass: `any`, `unknown`, and the type parameters of generic code.
+ * their `Events` to be assignable to it, so that the message stands in the type checker's error. `any`,
+ * `unknown` and type parameters pass. Generic code can pass the check on to those who call it:
  *
  * @example
  * ```ts
- * interface Shown extends CheckedEvents<Shown> {
- *   progress: number;
- *   note: { text: string };
+ * import type { CheckedEvents } from "streamside/client";
+ *
+ * function connect<Events extends CheckedEvents<Events>>(path: string) {
+ *   return createClient<Events>(`https://example.com/${path}`);
  * }
  * ```
  */
