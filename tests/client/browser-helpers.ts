@@ -6,7 +6,13 @@
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { type Browser, chromium } from "playwright-core";
-import { createHandler, createHub, type Hub, type HubOptions } from "../../mod.ts";
+import {
+  createHandler,
+  createHub,
+  type HandlerOptions,
+  type Hub,
+  type HubOptions,
+} from "../../mod.ts";
 import { bundle } from "../../scripts/bundle.ts";
 import { toNodeListener } from "../../src/node/mod.ts";
 import { find, skipWithout } from "../programs.ts";
@@ -46,9 +52,12 @@ export interface Site {
 
 /**
  * Serves an empty page at every path but `/client.js` and the hub's, `/sse/…`. Whoever asks gets the session in
- * `?session=`, or `all`; without a leading `a`, none.
+ * `?session=`, or `all`; without a leading `a`, none. At a port of its own, unless one is given.
  */
-export async function serveSite(options?: HubOptions): Promise<Site> {
+export async function serveSite(
+  options?: HubOptions,
+  { port = 0, ...handlerOptions }: { port?: number } & Partial<HandlerOptions> = {},
+): Promise<Site> {
   const client = bundle('export * from "./src/client/mod.ts";');
   const hub = createHub(options);
   const listener = toNodeListener(createHandler(hub, {
@@ -57,6 +66,7 @@ export async function serveSite(options?: HubOptions): Promise<Site> {
       const session = new URL(request.url).searchParams.get("session") ?? "all";
       return session.startsWith("a") ? { session, channels: ["news"] } : null;
     },
+    ...handlerOptions,
   }));
   const sockets = new Set<Socket>();
   const server = createServer((request, response) => {
@@ -69,7 +79,7 @@ export async function serveSite(options?: HubOptions): Promise<Site> {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   const sever = () => {
     for (const socket of sockets) socket.destroy();
   };
