@@ -46,6 +46,8 @@ export type JsonFault<Data> = unknown extends Data ? never
     ? "JSON has what toJSON returns in place of this: declare that"
   : Data extends ReadonlyMap<unknown, unknown> | ReadonlySet<unknown>
     ? "JSON makes {} of a Map or a Set: declare an array"
+  : [Data, keyof Error] extends [Error, keyof Data]
+    ? "JSON makes {} of an Error: declare its message, a string"
   : Data extends ArrayBuffer | ArrayBufferView
     ? "JSON does not hold bytes: declare a string, and send them as base64"
   : never;

@@ -25,6 +25,7 @@ interface Tree {
 interface Nest<T> {
   value: T;
   next?: Nest<Nest<T>>;
+  all: Nest<T[]>[];
 }
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 type Expression = number | ["plus", Expression, Expression];
@@ -64,7 +65,8 @@ interface Fine {
   point: Point;
   any: any;
   unknown: unknown;
-  nested: { any: any; unknown: unknown[] };
+  nested: { any: any[]; unknown: unknown[] };
+  problem: { name: string; message: string };
   objectType: object;
 }
 createHub<Fine>();
@@ -116,6 +118,12 @@ createHub<{ key: symbol }>();
 createHub<{ price: Money }>();
 // @ts-expect-error: 'link.url' … JSON has what toJSON returns in place of this
 createHub<{ link: { url: URL } }>();
+// @ts-expect-error: 'failed.why' … JSON makes {} of an Error
+createHub<{ failed: { why: Error | null } }>();
+// @ts-expect-error: 'failed.why' … JSON makes {} of an Error
+createHub<{ failed: { why: TypeError } }>();
+// @ts-expect-error: 'found.exec' … JSON leaves out functions
+createHub<{ found: RegExp }>();
 // @ts-expect-error: 'image' … JSON does not hold bytes
 createHub<{ image: Uint8Array }>();
 // @ts-expect-error: 'ping' … JSON has no undefined: declare null
