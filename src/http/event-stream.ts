@@ -63,7 +63,7 @@ export function eventStream(
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {
       // Bun holds the headers back until there are bytes, and the first event may be long in coming.
-      controller.enqueue(OPENING);
+      controller.enqueue(encode(OPENING));
     },
     async pull(controller) {
       const { done, value } = await iterator.next();
@@ -87,7 +87,7 @@ export function eventStream(
 }
 
 /** A comment: clients skip it (WHATWG HTML 9.2.6). */
-const OPENING = encode(":\n\n");
+const OPENING = ":\n\n";
 
 function formatStreamEvent(value: StreamEvent | string): string {
   if (typeof value === "string") return `${dataFields(value)}\n`;

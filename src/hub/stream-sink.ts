@@ -9,6 +9,9 @@ import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 /** The sinks whose streams nobody has read from yet: those can still be replaced by a better sink. */
 const untouched = new WeakMap<ReadableStream<Uint8Array>, StreamSink>();
 
+/** Stands for a first chunk that was looked at. */
+const SEEN = new Uint8Array(0);
+
 /**
  * A sink that is a `ReadableStream`. It holds nothing: with a high-water mark of 0 a chunk is only taken when somebody
  * waits for it, so each `pull` is a drain, and a stalled reader costs its cursor.
@@ -21,6 +24,10 @@ export class StreamSink implements Sink {
   /** Somebody waits for a chunk. */
   #wanted = false;
   #writing = false;
+  /** What was handed out first, until it is looked at. */
+  #first: Uint8Array | undefined;
+  /** Nothing is shared with a reader that takes over the buffers it is given: a byte stream would leave others none. */
+  #alone = true;
 
   /** A sink that tells `owner`. */
   constructor(owner: SinkOwner) {
@@ -40,7 +47,13 @@ export class StreamSink implements Sink {
     untouched.delete(this.stream);
     this.#wanted = true;
     // With several readers waiting, `enqueue` pulls again at once: `write` then says so itself.
-    if (!this.#writing) this.#owner?.drained();
+    if (this.#writing) return;
+    if (this.#first !== undefined && this.#first !== SEEN) {
+      // Asking for more, it has done with its first chunk what it does with all of them.
+      this.#alone = this.#first.length === 0;
+      this.#first = SEEN;
+    }
+    this.#owner?.drained();
   }
 
   /** Called by the stream: the reader went away. */
@@ -50,16 +63,18 @@ export class StreamSink implements Sink {
   }
 
   write(chunk: Chunk): boolean {
+    const bytes = chunk.copy(this.#alone);
+    this.#first ??= bytes;
     this.#wanted = false;
     this.#writing = true;
-    this.#controller.enqueue(chunk.bytes);
+    this.#controller.enqueue(bytes);
     this.#writing = false;
     return this.#wanted;
   }
 
   end(last?: Chunk): void {
     this.#owner = undefined;
-    if (last) this.#controller.enqueue(last.bytes);
+    if (last) this.#controller.enqueue(last.copy(this.#alone));
     this.#controller.close();
   }
 

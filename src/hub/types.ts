@@ -206,7 +206,8 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   /**
    * Opens a stream of a session's events in the event stream format (WHATWG HTML 9.2). Cancel it to end it.
    *
-   * A cursor that the log does not hold starts it with `streamside:reset`.
+   * A cursor that the log does not hold starts it with `streamside:reset`. What it gives out is the reader's to do with
+   * as it likes, but for writing into a chunk of more than 4 KiB in place: others may share it.
    *
    * @throws {StreamsideError} `too-many-connections`, `too-many-connections-of-session`, `too-many-channels`,
    *   `invalid-argument`, `log-unavailable`, `closed`

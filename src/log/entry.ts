@@ -33,7 +33,7 @@ export interface LogEntry {
   readonly to: Address;
   /** When it was appended, in ms since the epoch. */
   readonly time: number;
-  /** The page its bytes are in. */
+  /** The page its bytes are in, among those of others: neither to be changed nor to be given away. */
   readonly page: Uint8Array;
   /** Where in the page its bytes begin. */
   readonly start: number;
