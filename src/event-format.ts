@@ -40,7 +40,7 @@ export function checkEventName(event: unknown): asserts event is string {
       "invalid-event",
       `The event name ${
         quote(event)
-      } is refused: names that start with "${RESERVED_PREFIX}" are the library's own.`,
+      } is not allowed: names that start with "${RESERVED_PREFIX}" are reserved for the library.`,
     );
   }
 }
@@ -65,9 +65,7 @@ export function checkField(what: string, value: unknown): asserts value is strin
   if (!isFieldValue(value)) {
     throw new StreamsideError(
       "invalid-event",
-      `The ${what} ${
-        quote(value)
-      } is refused: it must not contain CR, LF or NUL, which would end its line.`,
+      `The ${what} ${quote(value)} is not allowed: it must not contain CR, LF or NUL.`,
     );
   }
 }

@@ -78,7 +78,7 @@ async function* chunks(request: Request, time: number): AsyncGenerator<Uint8Arra
         throw new Problem(400, "incomplete-body", "The body ended before it was complete.");
       });
       if (isLate) {
-        throw new Problem(408, "body-too-slow", `The body did not come within ${time} ms.`, {
+        throw new Problem(408, "body-too-slow", `The body did not arrive within ${time} ms.`, {
           // RFC 9110, 15.5.9: it is not waited for what is left of it.
           Connection: "close",
         });

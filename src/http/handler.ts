@@ -43,12 +43,12 @@ export function createHandler<Events extends EventMap, I extends Identity>(
   options: HandlerOptions<I>,
 ): Handler {
   if (typeof hub !== "object" || hub === null || !(OPEN in hub)) {
-    throw new StreamsideError("invalid-argument", "createHandler needs a hub of createHub.");
+    throw new StreamsideError("invalid-argument", "createHandler needs a hub made by createHub.");
   }
   if (typeof options?.authenticate !== "function") {
     throw new StreamsideError(
       "invalid-argument",
-      "createHandler needs an `authenticate` function: it says whose session a request belongs to.",
+      "createHandler needs an `authenticate` function, which says whose session a request belongs to.",
     );
   }
   const routes = new Routes(hub as unknown as OpenableHub, options);
@@ -160,7 +160,7 @@ class Routes<I extends Identity> {
     const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
     if (request.method === "OPTIONS") return preflight(request, this.#cors, allow);
     if (request.method !== method && !(method === "GET" && request.method === "HEAD")) {
-      throw new Problem(405, "method-not-allowed", `This path takes ${allow}.`, { Allow: allow });
+      throw new Problem(405, "method-not-allowed", `This path accepts ${allow}.`, { Allow: allow });
     }
     if (url.search.length > this.#maxQueryLength) {
       this.#hub[COUNT]("refusedQueries");
@@ -230,7 +230,7 @@ class Routes<I extends Identity> {
       throw new Problem(
         403,
         "not-authorized",
-        "Sending is closed: this handler has no `authorize`.",
+        "Nobody may send: this handler has no `authorize`.",
       );
     }
     const message = parseMessage(await this.#readBody(request));
@@ -284,7 +284,7 @@ class Routes<I extends Identity> {
       "authorizeMetrics",
     );
     if (allowed !== true) {
-      throw new Problem(403, "not-authorized", "The metrics are not for this request.");
+      throw new Problem(403, "not-authorized", "This request may not see the metrics.");
     }
     return {
       status: 200,
@@ -298,7 +298,7 @@ class Routes<I extends Identity> {
     if (!identity) throw unauthorized();
     const fault = faultOf(identity);
     if (fault !== undefined) {
-      throw this.#failed(`authenticate gave an invalid identity: ${fault}`);
+      throw this.#failed(`authenticate returned an invalid identity: ${fault}`);
     }
     const { expires } = identity;
     if (expires !== undefined && Number(expires) <= Date.now()) throw unauthorized();
@@ -318,7 +318,7 @@ class Routes<I extends Identity> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        this.#hub.logger.error(`streamside: ${name} gave no answer within ${this.#authTimeout} ms`);
+        this.#hub.logger.error(`streamside: ${name} did not answer within ${this.#authTimeout} ms`);
         reject(
           new Problem(503, "unavailable", "This server cannot answer now.", { "Retry-After": "5" }),
         );
@@ -392,12 +392,12 @@ function faultOf({ session, channels, expires }: Identity): string | undefined {
   const name = "a string of 1 to 1024 characters without CR, LF and NUL";
   if (!isName(session)) return `\`session\` must be ${name}.`;
   if (channels && !(Array.isArray(channels) && channels.every(isName))) {
-    return `\`channels\` must be an array, each of them ${name}.`;
+    return `\`channels\` must be an array; each channel must be ${name}.`;
   }
   if (expires === undefined) return undefined;
   const isTime = typeof expires === "number" || typeof expires === "object" && expires !== null;
   if (!isTime || Number.isNaN(Number(expires))) {
-    return `\`expires\` must be a valid Date, or ms since the epoch, got ${
+    return `\`expires\` must be a valid Date or a number of ms since the epoch, got ${
       typeof expires === "string" ? quote(expires) : String(expires)
     }.`;
   }
@@ -409,7 +409,7 @@ function urlOf(request: Request): URL {
   try {
     return new URL(request.url);
   } catch {
-    throw new Problem(400, "invalid-url", "The request's Host and path make no URL.");
+    throw new Problem(400, "invalid-url", "The Host header and the path do not form a valid URL.");
   }
 }
 
@@ -430,7 +430,7 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 }
 
 function unauthorized(): Problem {
-  return new Problem(401, "not-authenticated", "No valid session came with this request.", {
+  return new Problem(401, "not-authenticated", "The request has no valid session.", {
     // RFC 9110, 15.5.2: a 401 names a scheme; this one makes no browser ask for a password.
     "WWW-Authenticate": "Session",
   });

@@ -46,13 +46,15 @@ export function parseMessage(body: unknown): Message {
   }
   if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
   if (except !== undefined && all === undefined) {
-    throw invalidMessage("`except` goes with `all` only.");
+    throw invalidMessage("`except` can be used only with `all`.");
   }
   if (except !== undefined && typeof except !== "string" && !isStrings(except)) {
     throw invalidMessage("`except` must be a string or an array of strings.");
   }
   if (typeof event !== "string") throw invalidMessage("`event` must be a string.");
-  if (data === undefined) throw invalidMessage("`data` is missing; use null for none.");
+  if (data === undefined) {
+    throw invalidMessage("`data` is missing; use null for an event without data.");
+  }
   return body as Message;
 }
 

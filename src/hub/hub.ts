@@ -326,7 +326,7 @@ class LogHub implements OpenableHub {
     if (epoch === "" || (before !== "" && before !== epoch)) {
       throw new StreamsideError(
         "log-unavailable",
-        "The log is not open, or began anew while it took the event: whether it holds it is not known.",
+        "The log is not open, or started over while it took the event. The event may or may not be in it.",
       );
     }
     this.#counters.events++;
@@ -372,7 +372,7 @@ class LogHub implements OpenableHub {
       this.#counters.refusedChannels++;
       throw new StreamsideError(
         "too-many-channels",
-        `${channels.size} channels in one subscription; maxChannelsPerConnection is ${this.#maxChannels}.`,
+        `This subscription names ${channels.size} channels; maxChannelsPerConnection is ${this.#maxChannels}.`,
       );
     }
     const ofSession = sessions.get(session);
@@ -404,7 +404,7 @@ class LogHub implements OpenableHub {
   #deadline(expires: Date | number | undefined): { deadline: number; deadlineReason: EndReason } {
     const expiry = expires === undefined ? Infinity : Number(expires);
     if (Number.isNaN(expiry)) {
-      throw invalid("expires must be a valid Date, or ms since the epoch.");
+      throw invalid("expires must be a valid Date or a number of ms since the epoch.");
     }
     const age = Date.now() + this.#maxAge * (1 - Math.random() / 4);
     return expiry <= age
@@ -449,7 +449,7 @@ class LogHub implements OpenableHub {
   }
 
   #listenerFailed(type: string, error: unknown): void {
-    this.logger.error(`streamside: a listener of "${type}" threw`, error);
+    this.logger.error(`streamside: a listener for "${type}" threw`, error);
   }
 
   #debug(what: string, { number, session }: Connection, reason?: EndReason): void {
@@ -465,7 +465,7 @@ class LogHub implements OpenableHub {
 
   async #drain(within: number): Promise<void> {
     const { size } = this.#registry.connections;
-    this.logger.info(`streamside: closing, ${size} connections end within ${within} ms`);
+    this.logger.info(`streamside: closing; ${size} connections will end within ${within} ms`);
     await drain(this.#delivery, { within, retry: this.#retry, abandon: this.#abandon });
     this.#closed = true;
     this.#unfollow();
@@ -513,6 +513,6 @@ function closed(): StreamsideError {
 function notOpen(): StreamsideError {
   return new StreamsideError(
     "log-unavailable",
-    "The log has not been reached yet; try again in a moment.",
+    "The hub has not reached its log yet; try again in a moment.",
   );
 }
