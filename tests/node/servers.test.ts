@@ -3,22 +3,18 @@
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import * as http2 from "node:http2";
 import * as https from "node:https";
-import { type AddressInfo, connect as connectTcp } from "node:net";
-import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
+import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { constants, createGzip } from "node:zlib";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { toNodeListener } from "../../src/node/mod.ts";
-import { freePort } from "../client/helpers.ts";
 import { cert, key } from "./certificate.ts";
-import { find, skipWithout } from "../programs.ts";
+import { startNginx } from "../nginx.ts";
+import { skipWithout } from "../programs.ts";
 import {
   authenticate,
   listen,
@@ -535,13 +531,11 @@ describe("behind nginx", () => {
   ) {
     for (const [kind, serve] of Object.entries(servers)) {
       test(`${name}, ${kind}`, { skip: skipWithout("nginx") }, async () => {
-        const nginx = find("nginx");
-        assert(nginx !== undefined, "no nginx on PATH");
         await withService({
           handler: allowed,
           serve: async (handler) => {
             const server = await serve(handler);
-            const proxy = await startNginx(nginx, server.port, upstream);
+            const proxy = await startNginx([server.port], upstream);
             return {
               ...proxy,
               close: async () => {
@@ -553,54 +547,5 @@ describe("behind nginx", () => {
         }, works);
       });
     }
-  }
-
-  async function startNginx(nginx: string, upstreamPort: number, more: string) {
-    const directory = await mkdtemp(join(tmpdir(), "streamside-nginx-"));
-    const port = await freePort();
-    const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-      .map((kind) => `${kind}_temp_path ${directory}/${kind};`).join("\n");
-    const user = userInfo().uid === 0 ? "user root;" : "";
-    await writeFile(
-      join(directory, "nginx.conf"),
-      `${user} daemon off; worker_processes 1; pid ${directory}/pid; error_log stderr warn;
-      events { worker_connections 256; }
-      http {
-        access_log off;
-        ${temporary}
-        upstream app { server 127.0.0.1:${upstreamPort}; keepalive 8; }
-        server {
-          listen 127.0.0.1:${port};
-          location / { proxy_pass http://app; ${more} }
-        }
-      }`,
-    );
-    const child = spawn(nginx, ["-p", directory, "-c", join(directory, "nginx.conf")], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let errors = "";
-    child.stderr.on("data", (chunk) => errors += chunk);
-    const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
-    let listening = false;
-    const attempt = () => {
-      const socket = connectTcp(port, "127.0.0.1");
-      socket.once("connect", () => {
-        listening = true;
-        socket.destroy();
-      });
-      socket.once("error", () => child.exitCode === null && setTimeout(attempt, 10));
-    };
-    attempt();
-    await until(() => listening || child.exitCode !== null, () => `nginx to listen: ${errors}`);
-    assert(listening, errors);
-    return {
-      port,
-      url: `http://127.0.0.1:${port}`,
-      close: async () => {
-        child.kill("SIGTERM");
-        await within(ended, "nginx to end");
-        await rm(directory, { recursive: true });
-      },
-    };
   }
 });
