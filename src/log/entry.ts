@@ -1,8 +1,8 @@
 /**
  * An entry of the log: a position, whom it is addressed to, and the event's bytes, encoded once for everybody.
  *
- * Entries are written one after the other into pages, so that a run of entries that goes to the same readers is one
- * piece of memory already: handing out a thousand events costs one view, no copy.
+ * Entries are written one after the other into pages. Consecutive entries for the same readers are then one piece of
+ * memory already: handing out a thousand events costs one view and no copy.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export interface LogRecord {
 
 /** A record that has its place in a log, with its bytes in the event stream format. */
 export interface LogEntry {
-  /** Where it stands in the log: a whole number that only grows; gaps are allowed. */
+  /** Where it stands in the log: a whole number. Positions only grow; gaps are allowed. */
   readonly position: number;
   /** Whom it is addressed to. */
   readonly to: Address;
@@ -37,7 +37,7 @@ export interface LogEntry {
   readonly page: Uint8Array;
   /** Where in the page its bytes begin. */
   readonly start: number;
-  /** Where in the page its bytes end. An instruction to the hubs has none: `start === end`. */
+  /** Where in the page its bytes end. An instruction to the hubs has no bytes: `start === end`. */
   readonly end: number;
   /** See {@link LogRecord.key}. */
   readonly key: string | undefined;
@@ -53,7 +53,7 @@ const PAGE_BYTES = 64 * 1024;
 const encoder = new TextEncoder();
 
 /**
- * Writes records as entries into pages. Each log has one of its own, or one for each time it is opened.
+ * Writes records as entries into pages. Each log has its own writer, or a new one each time it is opened.
  *
  * @example
  * ```ts
@@ -83,7 +83,7 @@ export class EntryWriter {
     const text = instruction === undefined
       ? formatEvent(record.event, record.data, formatCursor(this.#epoch, position))
       : "";
-    // One that is too large gets a page of its own size, and those after it go on in the present one.
+    // A text that is too large gets a page of its own. Later entries go on in the current page.
     const own = this.#put(text) ? undefined : encoder.encode(text);
     return {
       position,
@@ -99,9 +99,9 @@ export class EntryWriter {
     };
   }
 
-  /** Puts a text into the present page, or a new one; false for one that may be too large for any. */
+  /** Puts a text into the current page or a new one. False if it may be too large for any page. */
   #put(text: string): boolean {
-    // UTF-16 units take at most three bytes each: with that much room nothing has to be counted beforehand.
+    // A UTF-16 unit takes at most three bytes. With that much room, the text fits without being counted.
     const most = text.length * 3;
     if (this.#page.length - this.#end < most) {
       if (this.#tryEncode(text)) return true;

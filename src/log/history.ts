@@ -1,5 +1,5 @@
 /**
- * A bounded run of entries in log order: what a log and a window both are.
+ * A bounded run of entries in log order. A log and a window are both built on it.
  *
  * @module
  */
@@ -7,12 +7,12 @@
 import { bound } from "../validate.ts";
 import type { LogEntry } from "./entry.ts";
 
-/** How much history is held. The first bound that is reached counts; what is older is forgotten. */
+/** How much history is held. Older entries are forgotten as soon as one of the bounds is reached. */
 export interface HistoryOptions {
   /** At most this many events. Default: 100 000. */
   readonly events?: number;
   /**
-   * At most this many bytes of encoded events; each session that `except` names counts as 40 and its length. Default:
+   * At most this many bytes of encoded events. Each session in an event's `except` adds 40 and its length. Default:
    * 33 554 432 (32 MiB).
    */
   readonly bytes?: number;
@@ -45,7 +45,7 @@ export class EntryQueue {
     if (this.size === 0) return undefined;
     const entry = this.#items[this.#first];
     this.#items[this.#first++] = undefined;
-    // Array.shift would move every entry each time; moving them once in a while costs each entry one move.
+    // Array.shift would move every entry each time. Moving them once in a while costs each entry one move.
     if (this.#first > 64 && this.#first * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#first);
       this.#first = 0;
@@ -53,7 +53,7 @@ export class EntryQueue {
     return entry;
   }
 
-  /** The index of the first entry after a position; `size` when there is none. */
+  /** The index of the first entry after a position, or `size` if there is no such entry. */
   indexAfter(position: number): number {
     let low = this.#first;
     let high = this.#items.length;
@@ -115,8 +115,8 @@ export class History {
   }
 
   /**
-   * Forgets what is beyond the bounds at this time (ms since the epoch), but nothing after `upTo`; `evicted` is told
-   * of each entry that went, oldest first.
+   * Forgets the entries that exceed the bounds at this time (ms since the epoch), but none after `upTo`. `evicted` is
+   * called with each of them, oldest first.
    */
   prune(now: number, upTo: number = this.#head, evicted?: (entry: LogEntry) => void): void {
     const { entries } = this;
@@ -133,13 +133,13 @@ export class History {
   }
 }
 
-/** What a short string takes besides its text, with its place in a set: 42 bytes on Node.js, of 100 000 of them. */
+/** What a short string in a set takes besides its text: 42 bytes on Node.js, measured with 100 000 of them. */
 const NAME_BYTES = 40;
 
 /** How many bytes an entry is counted as. */
 function sizeOf({ start, end, except }: LogEntry): number {
   let size = end - start;
-  // A sender may name any number of sessions: they would be what no bound holds.
+  // A sender may name any number of sessions. Uncounted, they would take memory without a bound.
   for (const session of except ?? []) size += NAME_BYTES + session.length;
   return size;
 }

@@ -10,7 +10,7 @@ import { History, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
 
 /**
- * A log in this process's memory. The default of a hub; hubs that are given the same one are one service.
+ * A log in this process's memory: the default of a hub. Hubs that share one are one service.
  *
  * @param options how much it holds: events, bytes and age (ms); see {@link HistoryOptions} for the defaults
  * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
