@@ -13,7 +13,7 @@ import type { Answer } from "./answer.ts";
  * @throws {StreamsideError} `invalid-argument` for what is no origin: it would never match, or match too much
  */
 export function allowList(origins: readonly string[]): readonly string[] {
-  if (Array.isArray(origins) && origins.every(isOrigin)) return origins;
+  if (Array.isArray(origins) && origins.every(isOrigin)) return [...origins];
   const wrong = Array.isArray(origins) ? origins.find((origin) => !isOrigin(origin)) : origins;
   throw new StreamsideError(
     "invalid-argument",

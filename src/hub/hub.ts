@@ -215,11 +215,7 @@ class LogHub implements OpenableHub {
   }
 
   async broadcast(event: string, data: unknown, options?: BroadcastOptions): Promise<SendResult> {
-    const except = typeof options?.except === "string" ? [options.except] : options?.except;
-    if (!Array.isArray(except ?? [])) {
-      throw invalid(`except must be a session or an array of them, got ${quote(except)}.`);
-    }
-    for (const session of except ?? []) checkName("session in except", session);
+    const except = sessionsOf(options);
     return await this.#append(EVERYONE, event, data, options, except);
   }
 
@@ -487,6 +483,20 @@ function checkEpoch(epoch: unknown): void {
   throw invalid(
     `A log's epoch must be 1 to 256 visible ASCII characters, got ${quote(epoch)}.`,
   );
+}
+
+/** The sessions that `except` names, in an array of our own: what the caller does with its own afterwards is not seen. */
+function sessionsOf(options?: BroadcastOptions): string[] | undefined {
+  const except = options?.except ?? undefined;
+  if (except === undefined) return undefined;
+  const sessions = typeof except === "string" ? [except] : except;
+  if (!Array.isArray(sessions)) {
+    throw invalid(`except must be a session or an array of them, got ${quote(except)}.`);
+  }
+  return [...sessions as unknown[]].map((session) => {
+    checkName("session in except", session);
+    return session;
+  });
 }
 
 function channelsOf({ channels }: SubscribeOptions): Set<string> {
