@@ -1,9 +1,24 @@
 /**
- * One connection for all tabs of an origin. The tabs elect a leader with the Web Locks API; it holds the connection and
- * tells the others by `BroadcastChannel`. When it closes, crashes or freezes, another takes over and resumes.
+ * One connection for all tabs of an origin: one tab holds it and tells the others, by `BroadcastChannel`, all that it
+ * brings. When that tab closes, crashes or freezes, another takes over and resumes.
  *
- * Every event travels with the position before it and the position after it. A tab takes an event whose way to it has
- * no gap, drops one whose position it has been at, and so neither misses an event nor sees one twice, whoever leads.
+ * What a tab is, and what moves it:
+ *
+ * - **closed**: before `connect()`, after `close()` and after a refusal. `connect()` makes it a follower.
+ * - **follower**: it hears the leader, and waits for the lock that makes it one. It takes the lock away from a leader
+ *   that does not answer.
+ * - **leader**: it holds the lock and the connection. It hears itself the way that the others hear it. A lock that is
+ *   taken away, or word of a later leader, makes it a follower.
+ * - **alone**: a leader that tells nobody, where the browser denies locks or channels.
+ *
+ * How a follower or a leader reads, beside that:
+ *
+ * - **along**: what is told next is what it gives out next. Leaders have numbers (`term`), and so has each thing that
+ *   one tells. A position is never a reason to leave an event out: a server that began anew may use it again. Only
+ *   when a new leader resumes from before what this tab has heard of the last, the tab leaves out what is repeated.
+ * - **behind**: it has missed something: it came with a cursor of its own, or slept through messages. It reads by a
+ *   connection of its own from where it is, until that has come to where the leader is, and then reads along. Where
+ *   this does not succeed, it raises `reset`, and reads along.
  *
  * @module
  */
@@ -12,77 +27,108 @@ import { StreamMessage } from "./event.ts";
 import { StreamClient } from "./stream.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN } from "./target.ts";
 import type { Client, ClientOptions, CloseReason } from "./types.ts";
+import { onWake } from "./wake.ts";
 
 /** The options of `createSharedClient`. */
 export interface SharedClientOptions extends ClientOptions {
   /**
-   * Which clients share a connection: those of one origin with the same name. Clients that differ in what they may
-   * read, by a header for instance, need names of their own. Default: the URL.
+   * Who reads: clients of one origin with the same name share a connection, and all of them hear what it brings. Name
+   * the session, `{ name: sessionId }`. With `headers`, `fetch`, `method` or `body` a name is required. Default: the
+   * URL.
    */
   name?: string;
 }
 
-/** What the leader tells. */
+/** What a leader tells: all that happens to its connection, in order. */
 interface Told {
+  /** Which leader tells; later ones have higher numbers. */
+  term: number;
+  /** The leader whose place it took; with the first that it tells. */
+  after: number | undefined;
   /** The connection's `readyState`. */
   state: number;
   attempts: number;
   /** The position before this, and after. */
   from: string;
   to: string;
-  /** An event of the stream. */
+  /** An event: of the stream, or, with `detail`, of the client's own. */
   type?: string;
   data?: string;
   origin?: string;
-  /** An event of the client's own, with its members. */
-  own?: string;
-  detail?: { reason?: CloseReason; error?: unknown } | undefined;
+  /** The members of an event of the client's own. */
+  detail?: { reason?: CloseReason; status?: number; error?: unknown } | undefined;
   comment?: string;
 }
 
-/** What a tab sends: what it was told, or as a follower, what it asks of the leader. */
-type Message = Told[] | Asked;
+/** What a follower asks of the leader, a method of `Source`. `wake` is a reason to try at once, which many tabs may have at the same moment. */
+type Asked = "tell" | "reconnect" | "wake";
 
-/** `wake` is a reason to try at once, where the leader waits; of many tabs, many may have it at the same moment. */
-type Asked = "state" | "reconnect" | "wake";
-
-/** How many positions a tab remembers to have been at: more than a leader can be ahead of the one that takes over. */
+/** How much a follower may be ahead of the one that takes over. */
 const REMEMBERED = 4096;
 
 const nothing = () => {};
 
-/** The channel of a tab that shares with none. */
-const alone = { close: nothing, postMessage: nothing } as unknown as BroadcastChannel;
+/** Calls `granted` when this tab gets the lock, and holds it until `signal` aborts. Rejects when it is denied or taken. */
+function holdLock(
+  name: string,
+  signal: AbortSignal,
+  granted: () => void,
+  steal?: boolean,
+): Promise<unknown> {
+  return navigator.locks.request(
+    name,
+    steal ? { steal } : { signal },
+    () =>
+      new Promise((release) => {
+        signal.addEventListener("abort", release);
+        if (signal.aborted) release(0);
+        else granted();
+      }),
+  );
+}
 
 /** A connection that tells instead of raising events. */
 class Source extends StreamClient {
-  tell: (part: Partial<Told>) => void = nothing;
+  /** What `Told` says of the leader. */
+  term = 0;
+  after: number | undefined;
+  listener: (told: Told) => void = nothing;
+  #from: string = this.lastEventId;
   /** Whether nothing is under way but the wait for the next attempt, or for a reason to make one. */
   #waits = false;
+
+  tell(part?: Partial<Told>): void {
+    const { term, after, readyState: state, reconnectAttempts: attempts, lastEventId: to } = this;
+    const from = this.#from;
+    this.after = undefined;
+    this.#from = to;
+    this.listener({ term, after, state, attempts, from, to, ...part });
+  }
 
   /** Tries at once, unless it does so already. */
   wake(): void {
     if (this.#waits) this.reconnect();
-  }
-
-  override reconnect(): void {
     this.#waits = false;
-    super.reconnect();
   }
 
   protected override deliver({ type, data, origin }: StreamMessage): void {
     this.tell({ type, data, origin });
   }
 
-  protected override emit(own: string, detail?: Told["detail"]): void {
-    this.#waits = own != "open";
+  /** A stream's beginning and its heartbeats move the position without an event. */
+  protected override fed(): void {
+    if (this.#from != this.lastEventId) this.tell();
+  }
+
+  protected override emit(type: string, detail?: Told["detail"]): void {
+    this.#waits = type != "open";
     // Not everything that can be thrown can be told.
-    if (detail?.error) detail.error = new Error(String(detail.error));
-    this.tell(own == "open" ? {} : { own, detail });
+    if (detail?.error) detail.error = Error(String(detail.error));
+    this.tell(detail && { type, detail });
   }
 
   override close(): void {
-    this.tell = nothing;
+    this.listener = nothing;
     super.close();
   }
 }
@@ -90,20 +136,24 @@ class Source extends StreamClient {
 class SharedClient extends ClientTarget<SharedClientOptions> {
   reconnectAttempts = 0;
   readonly #name: string = "streamside " + (this.options.name ?? this.url);
-  /** From `connect()` to the end: the channel, and what else hangs on this client's life. */
-  #channel: BroadcastChannel | undefined;
+  /** The longest that this tab waits for a sign of life, or to catch up, in milliseconds. */
+  readonly #patience: number = Math.min(this.options.timeout || Infinity, 45_000);
+  /** From `connect()` to the end: what aborts then. The lock, or the wait for it, hangs on it. */
   #life: AbortController | undefined;
-  /** Aborting it gives up the leadership, or the wait for it. */
-  #claim: AbortController | undefined;
-  /** The connection, while this tab leads. */
+  /** There is none for a client that is alone. */
+  #channel: BroadcastChannel | undefined;
+  /** The connection of a leader, or of a client that is alone. */
   #source: Source | undefined;
   /** What is to be told with the next message. */
   #batch: Told[] = [];
-  /** The positions that this tab has been at. */
-  readonly #been = new Set<string>([this.lastEventId]);
-  /** While this tab catches up by a connection of its own: what the leader tells, and how to end it. */
-  #meanwhile: Told[] | undefined;
-  #catching: AbortController | undefined;
+  /** The leader that was heard last; 0 for none. */
+  #term!: number;
+  /** The positions that this tab has heard of, in order. */
+  #trail!: string[];
+  /** Where in that the leader is: at the end, but for one that has yet to come to what this tab heard of the last. */
+  #place!: number;
+  /** While this tab is behind: ends the connection by which it catches up. */
+  #behind: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   connect(): void {
@@ -114,46 +164,40 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     const { enabled, signal, wake } = this.options;
     if (enabled === false || signal?.aborted) return this.end();
     this.readyState = CONNECTING;
-    if (this.#channel) return this.#ask("reconnect");
+    if (this.#life) return this.#ask("reconnect");
+    const life = this.#life = new AbortController();
+    this.#term = this.#place = 0;
+    this.#trail = [this.lastEventId];
+    signal?.addEventListener("abort", () => this.#leave("aborted"), { signal: life.signal });
+    if (wake !== false) {
+      onWake(() => {
+        if (this.readyState != OPEN) this.#ask("wake");
+      }, life.signal);
+    }
     try {
       this.#channel = new BroadcastChannel(this.#name);
-      this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#hear(data);
+      this.#channel.onmessage = ({ data }: MessageEvent<Told[] | Asked>) => this.#hear(data);
+      this.#compete();
     } catch {
-      // Firefox denies it where cookies are blocked.
-      this.#channel = alone;
+      // Firefox denies channels where cookies are blocked.
+      this.#lead();
     }
-    const life = this.#life = new AbortController();
-    signal?.addEventListener("abort", () => this.#leave("aborted"), { signal: life.signal });
-    for (const type of wake === false ? [] : ["online", "pageshow", "visibilitychange"]) {
-      globalThis.addEventListener?.(type, () => {
-        const hides = type[0] == "v" && globalThis.document?.hidden;
-        if (this.readyState != OPEN && !hides) this.#ask("wake");
-      }, { signal: life.signal });
-    }
-    if (this.#channel == alone) this.#lead();
-    else this.#compete();
   }
 
   close(): void {
     this.#leave("closed");
   }
 
-  /** Asks something of the leader, which may be this tab. */
-  #ask(asked: Asked): void {
-    if (this.#source) this.#hear(asked);
-    else this.#channel!.postMessage(asked);
-  }
-
   /** Leaves the other tabs, which go on without this one. */
   #leave(reason: CloseReason): void {
-    if (!this.#channel) return this.end();
-    this.#flush();
-    this.#channel.close();
-    this.#channel = undefined;
-    this.#life!.abort();
-    this.#claim?.abort();
-    clearTimeout(this.#timer);
+    if (!this.#life) return this.end();
     this.#resign();
+    this.#readAlong();
+    this.#life.abort();
+    this.#life = undefined;
+    this.#channel?.close();
+    this.#channel = undefined;
+    clearTimeout(this.#timer);
     if (this.readyState != CLOSED) this.#close(reason);
   }
 
@@ -163,44 +207,51 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.emit("close", { reason });
   }
 
-  /** Waits for the leadership, or takes it from a leader that does not answer. */
+  // ------------------------------------------------------------------------------------------------- who leads
+
+  /** Waits for the lock, or takes it from a leader that does not answer. */
   #compete(steal?: boolean): void {
-    this.#claim?.abort();
-    const claim = this.#claim = new AbortController();
-    const { signal } = claim;
-    navigator.locks.request(
-      this.#name,
-      steal ? { steal } : { signal },
-      () =>
-        new Promise<void>((release) => {
-          if (signal.aborted) return release();
-          signal.onabort = () => release();
-          this.#lead();
-        }),
-    ).catch((error) => {
-      // This tab gave the leadership up, or the wait for it.
+    const { signal } = this.#life!;
+    holdLock(this.#name, signal, () => this.#lead(), steal).catch((error) => {
       if (signal.aborted) return;
-      // The browser denies locks: to a sandboxed frame, or where cookies are blocked.
-      if (error.name != "AbortError") {
-        this.#channel!.close();
-        this.#channel = alone;
-        return this.#lead();
-      }
-      // Another tab took the leadership from this one.
       this.#resign();
-      this.#compete();
+      if (error.name != "AbortError") {
+        // The browser denies locks: to a sandboxed frame, or where cookies are blocked.
+        this.#channel!.close();
+        this.#channel = undefined;
+        this.#lead();
+        // Another tab took the lock from this one.
+      } else this.#compete();
     });
     this.#watch(true);
   }
 
+  /** A follower that hears nothing asks the leader for a word, and then takes its place. */
+  #watch(asked?: boolean): void {
+    clearTimeout(this.#timer);
+    if (this.#source) return;
+    if (asked) this.#ask("tell");
+    this.#timer = setTimeout(() => {
+      if (asked) this.#compete(true);
+      else this.#watch(true);
+    }, this.#patience / 3);
+  }
+
+  /** Connects from where the leader before was heard last, though this tab may read elsewhere. */
   #lead(): void {
     clearTimeout(this.#timer);
-    this.#resign();
-    this.#source = this.#open((told) => {
+    const source = this.#source = this.#open(this.#trail[this.#place]!);
+    // By the clock, since a tab that has heard nobody may lead after others.
+    source.term = Math.max(Date.now(), this.#term + 1);
+    source.after = this.#term;
+    source.listener = (told) => {
       // One message for what one chunk brought.
       if (this.#batch.push(told) == 1) queueMicrotask(() => this.#flush());
       this.#take(told);
-    });
+    };
+    // That the leader is another one is no event.
+    source.tell({ state: this.readyState });
+    source.connect();
   }
 
   #flush(): void {
@@ -208,172 +259,180 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.#batch = [];
   }
 
-  /** Gives up the connections that this tab holds. */
+  /** Gives up the connection for all. */
   #resign(): void {
+    this.#flush();
     this.#source?.close();
     this.#source = undefined;
-    this.#catching?.abort();
-    this.#meanwhile = undefined;
   }
 
-  /** Connects from where this tab is. */
-  #open(tell: (told: Told) => void): Source {
-    let from = this.lastEventId;
+  #open(lastEventId: string): Source {
     const source = new Source(this.url, {
       ...this.options,
-      lastEventId: from,
+      lastEventId,
       signal: undefined,
-      // A heartbeat is a comment, and may have moved the position by the end of its chunk.
-      onComment: (comment) => queueMicrotask(() => source.tell({ comment })),
+      wake: false,
+      onComment: (comment) => source.tell({ comment }),
     });
-    source.tell = (part) => {
-      const { readyState: state, reconnectAttempts: attempts, lastEventId: to } = source;
-      const told = { state, attempts, from, to, ...part };
-      from = to;
-      tell(told);
-    };
-    source.connect();
     return source;
   }
 
-  /** A follower that hears nothing asks the leader for a word, and then takes its place. */
-  #watch(asked?: boolean): void {
-    clearTimeout(this.#timer);
-    if (this.#source) return;
-    if (asked) this.#ask("state");
-    this.#timer = setTimeout(() => {
-      if (asked) this.#compete(true);
-      else this.#watch(true);
-    }, Math.min(this.options.timeout || Infinity, 45_000) / 3);
+  // ------------------------------------------------------------------------------------------------- what is told
+
+  /** Asks something of the leader, which may be this tab. */
+  #ask(asked: Asked): void {
+    if (this.#source) this.#source[asked]();
+    else this.#channel?.postMessage(asked);
   }
 
-  #hear(message: Message): void {
-    if (message == "state") this.#source?.tell({});
-    else if (message == "reconnect") this.#source?.reconnect();
-    else if (message == "wake") this.#source?.wake();
-    else {
-      this.#watch();
-      for (const told of message) this.#take(told);
-    }
+  #hear(message: Told[] | Asked): void {
+    if (typeof message == "string") return this.#source?.[message]();
+    for (const told of message) this.#take(told);
+    if (this.#life) this.#watch();
   }
 
-  /** Takes over the connection's state, raises the client's own events, and sees to the position. */
+  /** Takes over the connection's state, raises the client's own events, and reads what was told. */
   #take(told: Told): void {
-    if (!this.#channel) return;
+    const life = this.#life;
     const { onComment } = this.options;
-    const { state, own, detail, comment } = told;
+    const { term, state, type, detail, comment } = told;
+    // Of a leader whose place was taken, and who does not know it yet.
+    if (!life || term < this.#term) return;
+    if (this.#source?.term != term) this.#resign();
     const opened = state == OPEN && this.readyState != OPEN;
     if (state != CLOSED) this.readyState = state;
     this.reconnectAttempts = told.attempts;
+    const next = this.#follow(told);
     if (opened) this.emit("open");
     if (comment != undefined && onComment) this.call(onComment, comment);
-    if (own == "close") {
-      const reason = detail!.reason!;
-      if (reason != "server") return this.#close(reason);
-      // Of another attempt, it may be, after this tab was told that all had failed.
-      this.readyState = CONNECTING;
-      this.#leave(reason);
-    } else if (own) this.emit(own, detail);
-    else {
+    if (this.#life != life) return;
+    if (!detail) {
       // The leader gave up before this tab came.
       if (state == CLOSED && this.readyState != CLOSED) this.#ask("wake");
-      this.#follow(told);
+      if (next) this.#move(told);
+    } else if (type != "close") this.emit(type!, detail);
+    // There may yet be a reason to try again.
+    else if (detail.reason == "attempts") this.#close("attempts");
+    else {
+      // Of another attempt, it may be, after this tab was told that all had failed.
+      this.readyState = CONNECTING;
+      this.#leave(detail.reason!);
     }
   }
 
-  #follow(told: Told): void {
-    if (this.#meanwhile) {
-      this.#meanwhile.push(told);
-      this.#join();
-    } else if (this.#been.has(told.from) || !this.lastEventId) this.#move(told);
-    else if (!this.#source) this.#catchUp(told);
+  /** Follows the leader to its position. Tells whether this tab has yet to go there. */
+  #follow({ term, after, from, to, type }: Told): boolean {
+    const came = this.#term;
+    const { lastEventId } = this;
+    if (term != came) {
+      this.#place = after == came ? this.#trail.lastIndexOf(from) : -1;
+      this.#term = term;
+    }
+    const missed = this.#trail[this.#place] != from;
+    if (missed) {
+      this.#trail = [from];
+      this.#place = 0;
+    }
+    const ahead = this.#trail.length - 1 > this.#place;
+    const known = this.#trail.indexOf(to, this.#place + 1);
+    if (known > 0) this.#place = known;
+    else if (from != to) {
+      // What this tab was ahead by is of another life of the server.
+      this.#trail.splice(++this.#place, REMEMBERED, to);
+      if (this.#place > REMEMBERED) {
+        this.#trail.shift();
+        this.#place--;
+      }
+    }
+    // A tab that comes without a position has missed nothing.
+    if (missed && lastEventId != from && (came || lastEventId)) this.#catchUp();
+    if (!this.#behind) return known < 0 && (!ahead || from != to || type == "reset");
+    if (lastEventId == to) this.#readAlong();
+    return false;
   }
 
-  /** Moves to a position, with the event that leads there, unless this tab has been at it. */
-  #move({ from, to, type, data, origin }: Told): void {
-    if (from != to && this.#been.has(to)) return;
-    this.#been.add(to);
-    if (this.#been.size > REMEMBERED) {
-      const [oldest] = this.#been;
-      this.#been.delete(oldest!);
-    }
+  /** Moves to a position, with the event that leads there. */
+  #move({ to, type, data, origin }: Told): void {
     this.lastEventId = to;
     if (type) this.deliver(new StreamMessage(type, data!, to, origin!, this));
   }
 
+  #readAlong(): void {
+    this.#behind?.abort();
+    this.#behind = undefined;
+  }
+
+  // ------------------------------------------------------------------------------------------------- catching up
+
+  /** Reads by a connection of this tab's own; one tab at a time does. */
+  #catchUp(): void {
+    if (this.#behind) return;
+    const { signal } = this.#behind = new AbortController();
+    const timer = setInterval(() => this.#reset(), this.#patience);
+    signal.addEventListener("abort", () => clearInterval(timer));
+    if (!this.lastEventId) return this.#reset();
+    holdLock(this.#name + " catching up", signal, () => {
+      const source = this.#open(this.lastEventId);
+      source.listener = (told) => {
+        const { to, type, detail } = told;
+        if (!detail) this.#move(told);
+        else if (type == "close" || detail.status) this.#reset();
+        if (!signal.aborted && to == this.#trail[this.#place]) this.#readAlong();
+      };
+      signal.addEventListener("abort", () => source.close());
+      source.connect();
+    }).catch(nothing);
+  }
+
   /**
-   * The leader is at a position that this tab does not know: it came later with a cursor of its own, or slept through
-   * messages. Until the two have met, it reads by a connection of its own; one tab at a time does.
+   * Events are missed: the user is told so, and this tab goes on with the others. While they wait for their connection,
+   * it waits for its own.
    */
-  #catchUp(told: Told): void {
-    this.#meanwhile = [told];
-    const { signal } = this.#catching = new AbortController();
-    navigator.locks.request(
-      this.#name + " catching up",
-      { signal },
-      () =>
-        new Promise<void>((release) => {
-          if (signal.aborted) return release();
-          const source = this.#open((told) => {
-            if (told.own == "close") this.#reset();
-            else if (!told.own) {
-              this.#move(told);
-              this.#join();
-            }
-          });
-          signal.onabort = () => {
-            source.close();
-            release();
-          };
-        }),
-    ).catch(nothing);
-  }
-
-  /** Goes on with what the leader told since a position that this tab has been at. */
-  #join(): void {
-    const told = this.#meanwhile;
-    const met = told?.findLastIndex(({ to }) => this.#been.has(to)) ?? -1;
-    if (met < 0) return;
-    this.#catching!.abort();
-    this.#meanwhile = undefined;
-    for (const next of told!.slice(met + 1)) this.#follow(next);
-  }
-
-  /** Catching up was refused: events are missed, and the user is told so. */
   #reset(): void {
-    const { to, origin = "" } = this.#meanwhile!.at(-1)!;
-    this.#catching!.abort();
-    this.#meanwhile = undefined;
-    this.#been.add(this.lastEventId = to);
-    this.deliver(new StreamMessage("reset", "", to, origin, this));
+    if (this.readyState != OPEN) return;
+    this.#readAlong();
+    const to = this.lastEventId = this.#trail[this.#place]!;
+    this.deliver(new StreamMessage("reset", "", to, new URL(this.url).origin, this));
   }
 }
 
 /**
- * Makes a client that shares one connection with all tabs of its origin: `createClient`'s surface, with each tab's own
- * listeners. Tabs that close, crash or freeze are no loss to the others. Where the Web Locks API or `BroadcastChannel`
- * is missing, as in an insecure context, it is a client with its own connection.
+ * Makes a client that shares one connection with all tabs of its origin that are the same reader: `createClient`'s
+ * surface, with each tab's own listeners. Tabs that close, crash or freeze are no loss to the others. Where the Web
+ * Locks API or `BroadcastChannel` is missing, as in an insecure context, it is a client with its own connection.
  *
- * The leader's tab asks its own `headers`, `fetch` and other options; all tabs should have the same.
+ * The connection is made with the `headers`, `fetch` and other options of one of the tabs, and all hear what it brings.
+ * So a client that sends who it is needs a `name` that tells sessions apart. Cookies are the browser's, and the same in
+ * all tabs; when they change, only a new connection has the new ones: name the session there, too.
+ *
+ * A tab that comes with a `lastEventId` of its own catches up by a second connection. Where the server refuses that,
+ * or it does not succeed within the `timeout`, the tab raises `reset`, and goes on with the others.
  *
  * @example
  * ```ts
  * import { createSharedClient } from "streamside/client";
  *
- * const sse = createSharedClient("/api/v1/sse/subscribe");
+ * const sse = createSharedClient("/api/v1/sse/subscribe", { name: sessionId });
  * sse.addEventListener("fileChanged", (event) => refresh(event.json().fileId));
  * sse.connect();
  * ```
  *
  * @param url where the stream is; in a page it may be relative
  * @param options see {@link SharedClientOptions}
- * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
+ * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved; a `TypeError` where `headers`,
+ * `fetch`, `method` or `body` are given and `name` is not, in every runtime
  */
 // deno-lint-ignore no-explicit-any
 export function createSharedClient<Events extends CheckedEvents<Events> = Record<string, any>>(
   url: string | URL,
-  options?: SharedClientOptions,
+  options: SharedClientOptions = {},
 ): Client<Events> {
+  const { name, headers, fetch, method, body } = options;
+  if ((headers ?? fetch ?? method ?? body) != null && name == null) {
+    throw new TypeError(
+      "headers, fetch, method or body without a name: name the session",
+    );
+  }
   const shares = globalThis.navigator?.locks && globalThis.BroadcastChannel;
   const client = shares ? new SharedClient(url, options) : new StreamClient(url, options);
   return client as unknown as Client<Events>;

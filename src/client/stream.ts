@@ -58,6 +58,9 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     this.#leave("closed");
   }
 
+  /** Called after each chunk. */
+  protected fed(): void {}
+
   /** Ends the state that was, with whatever is under way in it, and begins another; a `final` one heeds nothing more. */
   #become(readyState: number, final?: unknown): AbortSignal {
     const last = this.#state;
@@ -204,6 +207,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
         this.#due = Date.now() + timeout;
         // Streaming is the slow way of Node's decoder; only a chunk that may end inside of a character needs it.
         parser.feed(decoder.decode(value, { stream: !(value.at(-1)! < 128) }));
+        this.fed();
       }
     } catch (error) {
       if (!signal.aborted) this.#leave(undefined, { error });

@@ -46,6 +46,7 @@ describe("createSharedClient in Chromium", () => {
       Object.assign(self, { ticks: [], lines: [], requests: 0 });
       self.library = await import("/client.js" as string);
       self.client = self.library.createSharedClient("/sse/subscribe", {
+        name: "all",
         ...options,
         fetch: (request) => {
           self.requests++;

@@ -1085,7 +1085,7 @@ describe("createSharedClient outside of browsers", () => {
     await withLocks(denied, async () => {
       denied.asked = 0;
       const { fetch, all } = feeds();
-      const clients = [1, 2].map(() => createSharedClient("/denied", { fetch }));
+      const clients = [1, 2].map(() => createSharedClient("/denied", { fetch, name: "denied" }));
       const lines = clients.map((client) => record(client, "open", "tick", "close"));
       try {
         for (const client of clients) client.connect();
@@ -1115,7 +1115,7 @@ describe("createSharedClient outside of browsers", () => {
     try {
       await withLocks({ request: () => new Promise(() => {}) }, async () => {
         const { fetch, all } = feeds();
-        const client = createSharedClient("/sse", { fetch });
+        const client = createSharedClient("/sse", { fetch, name: "one" });
         client.connect();
         await next(client, "open");
         all[0]!.push("data: 1\n\n");
@@ -1169,7 +1169,7 @@ describe("createSharedClient outside of browsers", () => {
   test("without the Web Locks API it is a client with a connection of its own", async () => {
     const { fetch, all } = feeds();
     await withLocks(undefined, async () => {
-      const client = createSharedClient<{ tick: number }>("/sse", { fetch });
+      const client = createSharedClient<{ tick: number }>("/sse", { fetch, name: "one" });
       const lines = record(client, "open", "tick", "close");
       client.connect();
       await next(client, "open");
@@ -1184,7 +1184,9 @@ describe("createSharedClient outside of browsers", () => {
   const skip = !globalThis.navigator?.locks && "this runtime has no Web Locks API";
   test("with it, clients of one process share a connection", { skip }, async () => {
     const { fetch, all } = feeds();
-    const [first, second] = [1, 2].map(() => createSharedClient("/shared", { fetch }));
+    const [first, second] = [1, 2].map(() =>
+      createSharedClient("/shared", { fetch, name: "shared" })
+    );
     const [one, two] = [first!, second!].map((client) => record(client, "open", "tick", "close"));
     try {
       first!.connect();
@@ -1212,6 +1214,7 @@ describe("createSharedClient outside of browsers", () => {
     let down = true;
     const clients = [1, 2].map(() =>
       createSharedClient("/given-up", {
+        name: "given up",
         fetch: (request) => down ? Promise.reject(new Error("down")) : fetch(request),
         reconnect: { maxAttempts: 0 },
       })
@@ -1234,7 +1237,7 @@ describe("createSharedClient outside of browsers", () => {
 
   test("the network that comes back to many makes one request", { skip }, async () => {
     const { fetch, all } = feeds();
-    const options = { fetch, reconnect: { delay: 60_000 } };
+    const options = { fetch, name: "woken", reconnect: { delay: 60_000 } };
     const clients = [1, 2, 3, 4].map(() => createSharedClient("/woken", options));
     try {
       for (const client of clients) {
@@ -1263,6 +1266,7 @@ describe("createSharedClient outside of browsers", () => {
     let calls = 0;
     const { fetch } = feeds();
     const client = createSharedClient("/anew", {
+      name: "anew",
       fetch: (request) =>
         ++calls == 1 ? Promise.resolve(new Response(null, { status: 403 })) : fetch(request),
     });
