@@ -190,7 +190,10 @@ describe("servers that begin anew", () => {
 describe("a tab with a cursor of its own", () => {
   test("where a session may have one connection, it is told that it missed events, and hears on", async () => {
     const hub = createHub({ maxConnectionsPerSession: 1, logger: quietLogger });
-    const handler = createHandler(hub, { authenticate: () => ({ session: "s" }) });
+    const handler = createHandler(hub, {
+      authenticate: () => ({ session: "s" }),
+      unavailable: "status",
+    });
     const tab = (lastEventId?: string) =>
       createSharedClient("http://localhost/api/v1/sse/subscribe", {
         name: "one connection",
@@ -251,6 +254,98 @@ describe("a tab with a cursor of its own", () => {
         assert(!all[0]!.cancelled);
         assertEquals(one, [1, 2, 3, 4, 5].map((n) => `message ${n}`));
         assertEquals(two, [2, 3, 4, 5].map((n) => `message ${n}`));
+      });
+    });
+  });
+});
+
+describe("a tab that takes over", () => {
+  test("goes on from where the stream began, when no event has come yet", async () => {
+    const { fetch, all } = feeds();
+    const tab = () => createSharedClient("/began", { name: "began", fetch });
+    await withTabs(async () => {
+      await withClients([tab(), tab()], async (first, second) => {
+        first!.connect();
+        await next(first!, "open");
+        second!.connect();
+        await next(second!, "open");
+        all[0]!.push("retry: 1\nid: 7\n\n");
+        await until(() => second!.lastEventId == "7", "the second to hear of the beginning");
+        first!.close();
+        await until(() => all.length == 2, "the second to take over");
+        assertEquals(all[1]!.request.headers.get("Last-Event-ID"), "7");
+      });
+    });
+  });
+
+  test("what it hears again, those leave out that heard more than it had", async () => {
+    const { fetch, all } = feeds();
+    const tab = () => createSharedClient("/ahead", { name: "ahead", fetch });
+    await withTabs(async () => {
+      const [first, second, third] = [tab(), tab(), tab()];
+      await withClients([first!, second!, third!], async () => {
+        const channels: Channel[] = [];
+        for (const client of [first!, second!, third!]) {
+          client.connect();
+          channels.push(Channel.last!);
+          await next(client, "open");
+        }
+        const [, two, three] = [first!, second!, third!].map((client) => record(client, "message"));
+        const events = (from: number, to: number) => {
+          let text = "";
+          for (let id = from; id <= to; id++) text += `id: ${id}\ndata: ${id}\n\n`;
+          return text;
+        };
+        all[0]!.push(events(1, 2));
+        await until(() => two!.length == 2 && three!.length == 2, "both to hear two");
+        // The lock comes to the second before the last words of the first do.
+        channels[1]!.hearing = "deaf";
+        all[0]!.push(events(3, 5));
+        await until(() => three!.length == 5, "the third to hear more");
+        first!.close();
+        channels[1]!.hearing = "hears";
+        await until(() => all.length == 2, "the second to take over");
+        assertEquals(all[1]!.request.headers.get("Last-Event-ID"), "2");
+        all[1]!.push(events(3, 6));
+        await until(() => three!.at(-1) == "message 6", "the third to hear on");
+        assertEquals(two, [1, 2, 3, 4, 5, 6].map((n) => `message ${n}`));
+        assertEquals(three, two);
+        assertEquals(all.length, 2);
+      });
+    });
+  });
+
+  test("of another life of the server, they leave nothing out", async () => {
+    const { fetch, all } = feeds();
+    const tab = () => createSharedClient("/another", { name: "another", fetch });
+    await withTabs(async () => {
+      const [first, second, third] = [tab(), tab(), tab()];
+      await withClients([first!, second!, third!], async () => {
+        const channels: Channel[] = [];
+        for (const client of [first!, second!, third!]) {
+          client.connect();
+          channels.push(Channel.last!);
+          await next(client, "open");
+        }
+        const [, two, three] = [first!, second!, third!].map((client) => record(client, "message"));
+        const events = (life: number, from: number, to: number) => {
+          let text = "";
+          for (let id = from; id <= to; id++) text += `id: ${id}\ndata: ${life}.${id}\n\n`;
+          return text;
+        };
+        all[0]!.push(events(1, 1, 2));
+        await until(() => two!.length == 2 && three!.length == 2, "both to hear two");
+        channels[1]!.hearing = "deaf";
+        all[0]!.push(events(1, 3, 5));
+        await until(() => three!.length == 5, "the third to hear more");
+        first!.close();
+        channels[1]!.hearing = "hears";
+        await until(() => all.length == 2, "the second to take over");
+        all[1]!.push(events(2, 1, 5));
+        await until(() => three!.at(-1) == "message 2.5", "the third to hear the second life");
+        const second2 = [1, 2, 3, 4, 5].map((n) => `message 2.${n}`);
+        assertEquals(two, ["message 1.1", "message 1.2", ...second2]);
+        assertEquals(three, [1, 2, 3, 4, 5].map((n) => `message 1.${n}`).concat(second2));
       });
     });
   });
