@@ -1,5 +1,5 @@
 /**
- * A connection: one open subscribe response, which is a cursor into the log and nothing more.
+ * A connection: one open subscribe response. It is a cursor into the log and nothing more.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export type EndReason =
   | "client"
   /** `hub.disconnect(session)`. */
   | "disconnect"
-  /** The identity's `expires` has come. */
+  /** The identity's `expires` has passed. */
   | "expired"
   /** It was open for `maxAge`. */
   | "max-age"
@@ -21,12 +21,12 @@ export type EndReason =
   | "stalled"
   /** A newer connection of the same session took its place. */
   | "replaced"
-  /** The hub closes. */
+  /** The hub is closing. */
   | "closed"
   /** The log could not be read. */
   | "log";
 
-/** A group of connections that are the same audience. */
+/** The connections of one audience. */
 export interface Group {
   /** What the group is found by. */
   readonly name: string;
@@ -53,8 +53,8 @@ export interface ConnectionStart {
   /** What it subscribes to. */
   readonly channels: ReadonlySet<string>;
   /**
-   * The position that it goes on after; without one it begins at the head of the log. {@link NOWHERE} is one that the log
-   * does not know.
+   * The position that it goes on after. Without one it begins at the head of the log. {@link NOWHERE} stands for a
+   * position that the log does not know.
    */
   readonly position: number | undefined;
   /** See {@link Connection.deadline}. */
@@ -63,21 +63,21 @@ export interface ConnectionStart {
   readonly deadlineReason: EndReason;
 }
 
-/** The position of a connection that has none that the log knows: it is owed a reset. */
+/** The position of a connection whose own position the log does not know: it must get a reset. */
 export const NOWHERE = -1;
 
 /**
- * The state of a connection. While it is live it has everything addressed to it up to the last fan-out, and its own
- * cursor may be older; while it lags, it has everything up to its cursor.
+ * The state of a connection. While it is live, it has everything addressed to it up to the last fan-out, and its own
+ * cursor may be older. While it lags, it has everything up to its cursor.
  */
 export class Connection implements SinkOwner {
   /** Connections are numbered in the order in which they were opened. */
   readonly number: number;
-  /** Whom it belongs to. */
+  /** The session it belongs to. */
   readonly session: string;
-  /** Whom it shares chunks with. */
+  /** The connections it shares chunks with. */
   readonly group: Group;
-  /** The log's head when it was opened, or when the log began anew since. */
+  /** The log's head when it was opened, or when the log last started over. */
   openedAt: number;
   /** When it has to end, in ms since the epoch; `Infinity` for never. */
   readonly deadline: number;
@@ -89,19 +89,19 @@ export class Connection implements SinkOwner {
   cursor: number;
   /** The sink can take a chunk. */
   ready = false;
-  /** There are events after the cursor that it has not got. */
+  /** It has not got all events after its cursor yet. */
   lagging = false;
   /** It waits for the log to answer. */
   reading = false;
   /** Its stream has begun: the preamble is written. */
   greeted = false;
-  /** It gets nothing after this position, and ends when it has come to it. */
+  /** It gets nothing after this position, and ends when it has reached it. */
   endsAt: number = Infinity;
-  /** It is no more. */
+  /** The connection has ended. */
   ended = false;
-  /** Since when it takes nothing, by `performance.now()`, as far as the sweep saw; 0 while it takes. */
+  /** Since when it takes nothing, by `performance.now()`, as far as the sweep saw. 0 while it takes chunks. */
   stalledSince = 0;
-  /** What its sink said it had taken when the sweep last looked, in bytes. */
+  /** How many bytes its reader had taken when the sweep last looked. */
   taken = 0;
   readonly #owner: ConnectionOwner;
 

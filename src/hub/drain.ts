@@ -10,9 +10,9 @@ import type { Delivery } from "./delivery.ts";
 import { Chunk } from "./sink.ts";
 import { sleep } from "./turns.ts";
 
-/** How long it is from one look at what is due to the next while draining, in ms. */
+/** How often a draining hub looks which streams are due to end, in ms. */
 const DRAIN_STEP = 50;
-/** How long a closing hub waits for readers that take nothing, beyond the time that it was given, in ms. */
+/** How long a closing hub waits for readers that take nothing, after its time is over, in ms. */
 const LINGER = 1_000;
 
 /** What draining needs to know of the hub. */
@@ -21,7 +21,7 @@ export interface DrainOptions {
   readonly within: number;
   /** How long clients are told to wait before they reconnect, in ms. */
   readonly retry: number;
-  /** Lets go of a connection that was ended, and whose reader does not take what was to come before the end. */
+  /** Lets go of an ended connection whose reader does not take its last bytes. */
   readonly abandon: (connection: Connection, reason: EndReason) => void;
 }
 
@@ -43,7 +43,7 @@ export async function drain(delivery: Delivery, options: DrainOptions): Promise<
       gone++;
       delivery.end(connection, "closed", farewell(retry));
     }
-    // Some leave by themselves meanwhile, so that `due` may come to more than there are.
+    // Some leave by themselves meanwhile, so `due` may be more than are left.
     if (delivery.places > 0) {
       const left = within - elapsed;
       await sleep(left > 0 ? Math.min(DRAIN_STEP, left) : connections.size > 0 ? 1 : 10);
@@ -51,7 +51,7 @@ export async function drain(delivery: Delivery, options: DrainOptions): Promise<
   }
 }
 
-/** Clients that all come back at the same moment would do to the next server what they did to this one. */
+/** Each client gets its own time to come back. If all came at once, they would overload the next server. */
 function farewell(retry: number): Chunk {
   const spread = Math.round(retry * (0.5 + Math.random()));
   return new Chunk(encode(`retry: ${spread}\n\n`), 0);

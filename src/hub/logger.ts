@@ -6,7 +6,7 @@
 
 /** What the hub logs to: `console` has this shape. Session ids are cut, and tokens never appear. */
 export interface Logger {
-  /** Each connect, resume, reset, lag, drop (of what a reader did not take) and disconnect, with its reason. */
+  /** Each connect, resume, reset, lag, disconnect with its reason, and drop of bytes that a reader did not take. */
   debug(...data: unknown[]): void;
   /** What an operator may want to know: draining begins, the log is back. */
   info(...data: unknown[]): void;
@@ -28,7 +28,7 @@ export const DEFAULT_LOGGER: Logger = {
 /** The methods of a {@link Logger}. */
 export const LEVELS = ["debug", "info", "warn", "error"] as const;
 
-/** A logger that throws costs its line, and not the heartbeats or the connection that it was to tell of. */
+/** If a logger throws, its line is lost, but not the heartbeats or the connection that the line is about. */
 export function guarded(logger: Logger): Logger {
   const guard = (level: keyof Logger) => (...data: unknown[]): void => {
     try {

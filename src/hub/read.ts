@@ -1,5 +1,5 @@
 /**
- * What a read of the log gives: the events that are for a reader, as one chunk.
+ * Reads of the log: the events for a reader, as one chunk.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { Chunk } from "./sink.ts";
 
 let audiences = 0;
 
-/** Those who subscribe to the same channels: broadcasts and channel events are the same bytes for all of them. */
+/** Readers of the same channels: broadcasts and channel events are the same bytes for all of them. */
 export class Audience {
   /** The channels, each once. */
   readonly channels: ReadonlySet<string>;
-  /** A number for what is kept for them. */
+  /** A number by which their reads are kept. */
   readonly number: number = ++audiences;
-  /** What they are addressed by: everyone, and each channel. */
+  /** The addresses they share: everyone, and each channel. */
   readonly addresses: readonly Address[];
 
   /** An audience of these channels. */
@@ -28,28 +28,28 @@ export class Audience {
 
 /** What a read found. */
 export interface Read {
-  /** The events as one chunk; `undefined` when there are none for this reader. */
+  /** The events as one chunk; `undefined` if there are none for this reader. */
   readonly chunk: Chunk | undefined;
-  /** Everything addressed to the reader up to here is in the chunk, or was before. */
+  /** Everything addressed to the reader up to here is in this chunk or in earlier ones. */
   readonly position: number;
 }
 
-/** Where in the log the events of a reader are looked for. */
+/** The part of the log to read. */
 export interface Range {
   /** After this position. */
   readonly from: number;
   /** Up to and with this position. */
   readonly to: number;
-  /** At most so many bytes, but always at least one event. */
+  /** At most this many bytes, but always at least one event. */
   readonly limit: number;
-  /** Once there is an event, not beyond the next multiple of this position. Default: as far as it goes. */
+  /** After the first event found, stop at the next multiple of this position. Default: do not stop. */
   readonly block?: number;
 }
 
 /**
- * Those of some entries that are for one reader, as {@link Window.read} gives them. For entries that no window holds.
+ * The entries that are for one reader, out of some that no window holds. As {@link Window.read} in all else.
  *
- * `upTo`: what a newer event supersedes is left out, unless the newer one comes after this position.
+ * `upTo`: an event is left out if a newer one supersedes it, unless the newer one comes after this position.
  */
 export function select(
   entries: readonly LogEntry[],
@@ -63,7 +63,7 @@ export function select(
   return gather(addressed, session, range, upTo);
 }
 
-/** As many of the entries addressed to a reader as one chunk may hold. `upTo`: as for {@link select}; 0: all of them. */
+/** As many of the entries addressed to a reader as fit in one chunk. `upTo`: as for {@link select}; 0 keeps all. */
 export function gather(
   entries: Iterable<LogEntry>,
   session: string | undefined,
@@ -89,14 +89,14 @@ export function gather(
   return { chunk: found.length > 0 ? join(found) : undefined, position: to };
 }
 
-/** A newer one counts only if this reader gets it: it may be excepted from it, or end before it. */
+/** A newer event counts only if this reader gets it: it may be excepted from the event, or end before it. */
 function isSuperseded(entry: LogEntry, session: string | undefined, upTo: number): boolean {
   let { newer } = entry;
   while (newer && session !== undefined && newer.except?.has(session)) newer = newer.newer;
   return newer !== undefined && newer.position <= upTo;
 }
 
-/** The bytes of some entries as one chunk: a view where they already stand side by side, else a copy. */
+/** The bytes of some entries as one chunk: a view if they are already side by side, else a copy. */
 function join(entries: readonly LogEntry[]): Chunk {
   const runs: Uint8Array[] = [];
   let bytes = 0;

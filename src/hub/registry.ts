@@ -18,12 +18,12 @@ export class Registry {
   readonly channels: Map<string, Set<Group>> = new Map();
   readonly #groups = new Map<string, Group>();
 
-  /** The groups: everyone, sorted by what they subscribe to. */
+  /** All connections, grouped by what they subscribe to. */
   get groups(): Iterable<Group> {
     return this.#groups.values();
   }
 
-  /** Adds a connection of a group that {@link Registry.group} gave. */
+  /** Adds a connection, whose group comes from {@link Registry.group}. */
   add(connection: Connection): void {
     const { session, group } = connection;
     this.connections.add(connection);
@@ -44,7 +44,7 @@ export class Registry {
     if (group.connections.size === 0) this.#removeGroup(group);
   }
 
-  /** How many connections something is addressed to. */
+  /** How many connections an address reaches. */
   count(to: Address, except?: readonly string[]): number {
     if (to === EVERYONE) {
       let count = this.connections.size;
@@ -58,7 +58,7 @@ export class Registry {
     return count;
   }
 
-  /** The group of those who subscribe to these channels. */
+  /** The group of all who subscribe to these channels. */
   group(channels: ReadonlySet<string>): Group {
     const name = JSON.stringify([...channels].sort());
     let group = this.#groups.get(name);

@@ -6,15 +6,15 @@
 
 import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 
-/** The sinks whose streams nobody has read from yet: those can still be replaced by a better sink. */
+/** The sinks whose streams nobody has read from yet. A better sink can still replace them. */
 const untouched = new WeakMap<ReadableStream<Uint8Array>, StreamSink>();
 
-/** Stands for a first chunk that was looked at. */
+/** Stands for a first chunk that was examined. */
 const SEEN = new Uint8Array(0);
 
 /**
- * A sink that is a `ReadableStream`. It holds nothing: with a high-water mark of 0 a chunk is only taken when somebody
- * waits for it, so each `pull` is a drain, and a stalled reader costs its cursor.
+ * A sink that is a `ReadableStream`. It holds nothing: with a high-water mark of 0 it takes a chunk only when somebody
+ * waits for one. So each `pull` is a drain, and a stalled reader costs only its cursor.
  */
 export class StreamSink implements Sink {
   /** The stream to read from. */
@@ -24,15 +24,15 @@ export class StreamSink implements Sink {
   /** Somebody waits for a chunk. */
   #wanted = false;
   #writing = false;
-  /** What was handed out first, until it is looked at. */
+  /** The first chunk handed out, until it is examined. */
   #first: Uint8Array | undefined;
-  /** Nothing is shared with a reader that takes over the buffers it is given: a byte stream would leave others none. */
+  /** A reader that takes over its buffers, as a byte stream does, shares none: it would empty those of others. */
   #alone = true;
 
   /** A sink that tells `owner`. */
   constructor(owner: SinkOwner) {
     this.#owner = owner;
-    // The sink itself is the underlying source: no closure for each connection.
+    // The sink itself is the underlying source, which saves a closure for each connection.
     this.stream = new ReadableStream<Uint8Array>(this, { highWaterMark: 0 });
     untouched.set(this.stream, this);
   }
@@ -46,10 +46,10 @@ export class StreamSink implements Sink {
   pull(): void {
     untouched.delete(this.stream);
     this.#wanted = true;
-    // With several readers waiting, `enqueue` pulls again at once: `write` then says so itself.
+    // If several reads are waiting, `enqueue` pulls again at once. `write` then returns true by itself.
     if (this.#writing) return;
     if (this.#first !== undefined && this.#first !== SEEN) {
-      // Asking for more, it has done with its first chunk what it does with all of them.
+      // The reader asks for more, so it has done with the first chunk what it does with every chunk.
       this.#alone = this.#first.length === 0;
       this.#first = SEEN;
     }
@@ -79,7 +79,7 @@ export class StreamSink implements Sink {
   }
 
   abort(): void {
-    // There is nothing to drop: an error would say no more, and Deno and Bun would print it for each.
+    // There is nothing to drop. An error would tell no more than an end, and Deno and Bun would print each.
     this.end();
   }
 
@@ -100,8 +100,8 @@ export function streamOf(connection: SinkOwner): ReadableStream<Uint8Array> {
 }
 
 /**
- * The owner of a subscribe stream that nobody has read from yet, to be served by another sink from now on; `undefined`
- * for any other stream.
+ * The owner of a subscribe stream that nobody has read from yet, for another sink to serve from now on. `undefined` for
+ * any other stream.
  */
 export function takeOver(stream: ReadableStream<Uint8Array> | null): SinkOwner | undefined {
   const sink = stream && untouched.get(stream);

@@ -1,5 +1,5 @@
 /**
- * What comes with time: heartbeats, ends and stalls, all with one timer.
+ * Whatever is due at a time: heartbeats, ends and stalls, all with one timer.
  *
  * @module
  */
@@ -7,13 +7,13 @@
 import type { Connection, EndReason } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
 
-/** What a sweeper needs to know of the hub. */
+/** What a sweeper needs from the hub. */
 export interface SweeperOptions {
   /** How often a heartbeat comes, in ms. */
   readonly heartbeat: number;
   /** For how long a connection may take nothing, in ms. */
   readonly stallTimeout: number;
-  /** Lets go of a connection that was ended, and whose reader does not take what was to come before the end. */
+  /** Lets go of an ended connection whose reader does not take its last bytes. */
   readonly abandon: (connection: Connection, reason: EndReason) => void;
 }
 
@@ -22,7 +22,7 @@ export class Sweeper {
   readonly #delivery: Delivery;
   readonly #options: SweeperOptions;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  // By performance.now(): a system clock that is set back must not hold heartbeats up.
+  // By performance.now(): setting the system clock back must not hold heartbeats up.
   #sweepAt = Infinity;
   #beatAt = 0;
 
@@ -41,7 +41,7 @@ export class Sweeper {
     this.#sweepBy(Math.min(ends, this.#beatAt, now + stallTimeout / 4), now);
   }
 
-  /** Nothing is to come any more. */
+  /** Stops: nothing more is due. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#sweepAt = Infinity;
@@ -51,7 +51,7 @@ export class Sweeper {
     if (time >= this.#sweepAt) return;
     clearTimeout(this.#timer);
     this.#sweepAt = time;
-    // A longer delay than a timer takes would fire at once.
+    // A timer with a longer delay would fire at once.
     const delay = Math.min(Math.max(0, time - now), 2 ** 31 - 1);
     this.#timer = setTimeout(() => this.#sweep(), delay);
   }

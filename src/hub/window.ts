@@ -2,7 +2,7 @@
  * The window: the recent part of the log that a process holds, encoded and indexed by address.
  *
  * All delivery is one operation on it: {@link Window.read}, the events for a reader after a position. A fan-out reads
- * once for all who subscribe to the same channels; a reader that lags or resumes reads for itself.
+ * once for all who subscribe to the same channels. A reader that lags or resumes reads for itself.
  *
  * @module
  */
@@ -12,22 +12,22 @@ import type { LogEntry } from "../log/entry.ts";
 import { EntryQueue, History, type HistoryOptions } from "../log/history.ts";
 import { Audience, gather, type Range, type Read } from "./read.ts";
 
-/** Broadcasts that leave sessions out. Not an address that anything can be sent to. */
+/** Broadcasts that leave sessions out. Nothing can be sent to this address. */
 const EXCEPTIONS: Address = "!";
-/** Events with a key. Not an address that anything can be sent to. */
+/** Events with a key. Nothing can be sent to this address. */
 const KEYED: Address = "?";
 const MAX_READS = 64;
-/** When the reads that are kept come to so many bytes, no more than the newest is added to them. */
+/** How many bytes the kept reads may take, before the newest is added. */
 const MAX_READ_BYTES = 4 * 1024 * 1024;
 
 /** The recent entries of a log. */
 export class Window {
   readonly #history: History;
-  /** The entries of each address; under {@link EXCEPTIONS} and {@link KEYED} those that are not for everyone alike. */
+  /** The entries of each address. {@link EXCEPTIONS} and {@link KEYED} list those that readers may get differently. */
   readonly #index = new Map<Address, EntryQueue>();
   /** The newest entry of each key and address. */
   readonly #keyed = new Map<string, LogEntry>();
-  /** What was read last for whole audiences: readers that catch up from the same place share the bytes. */
+  /** The last reads for whole audiences. Readers that catch up from the same place share their bytes. */
   readonly #reads = new Map<string, { to: number; read: Read }>();
   #readBytes = 0;
   /** The audience without channels. */
@@ -72,12 +72,12 @@ export class Window {
     }
   }
 
-  /** Forgets what is beyond the bounds at this time (ms since the epoch), but nothing after `upTo`. */
+  /** Forgets the entries that exceed the bounds at this time (ms since the epoch), but none after `upTo`. */
   prune(now: number, upTo: number): void {
     this.#history.prune(now, upTo, this.#forget);
   }
 
-  /** Lets go of the bytes that were read last: nobody needs them while nothing is sent. */
+  /** Lets go of the last reads, which nobody needs while nothing is sent. */
   release(): void {
     this.#reads.clear();
     this.#readBytes = 0;
@@ -93,21 +93,21 @@ export class Window {
     }
   }
 
-  /** The events of a range for a whole audience: what is addressed to a session is not in it, nor is `except` heeded. */
+  /** The events of a range for a whole audience: without those addressed to sessions, and regardless of `except`. */
   readForAudience(audience: Audience, range: Range): Read {
     const { from, to, limit, block } = range;
     const hasOwn = audience.addresses.some((to, i) => i > 0 && this.#has(to, range));
     if (!hasOwn) audience = this.#everyone;
     const key = `${audience.number}:${from}:${limit}:${block}`;
     const last = this.#reads.get(key);
-    // One that was full before its range ended is the same for every longer range.
+    // A read that hit its byte limit gives the same result for any longer range.
     if (last && (last.to === to || last.read.position < Math.min(last.to, to))) return last.read;
     const read = this.#read(audience.addresses, undefined, range, false);
     this.#keep(key, to, read);
     return read;
   }
 
-  /** Each read holds on to its bytes, also to those that the history has forgotten: so they are few. */
+  /** Keeps a read. Only a few are kept, since they hold on to bytes that the history has forgotten. */
   #keep(key: string, to: number, read: Read): void {
     this.#letGo(key);
     for (const oldest of this.#reads.keys()) {
@@ -126,7 +126,7 @@ export class Window {
   /**
    * The events of a range for one reader.
    *
-   * `latest`: leave out events that a newer one of the range with the same key supersedes.
+   * `latest`: leave out events that a newer event of the range with the same key supersedes.
    */
   read(session: string, audience: Audience, range: Range, latest: boolean): Read {
     const own = sessionAddress(session);
@@ -199,7 +199,7 @@ export class Window {
   }
 }
 
-/** Keys count for each address on its own. NUL can be in neither an address nor a key. */
+/** A key belongs to an address. Neither can contain NUL. */
 function keyName(entry: LogEntry): string {
   return `${entry.to}\0${entry.key}`;
 }
