@@ -15,6 +15,7 @@
  * | `event-too-large` | an event over `maxEventBytes` |
  * | `too-many-connections` | the hub holds `maxConnections` |
  * | `too-many-connections-of-session` | the session holds `maxConnectionsPerSession` |
+ * | `disconnected` | the session was disconnected after its request came in |
  * | `too-many-channels` | more than `maxChannelsPerConnection` channels in one subscription |
  * | `log-unavailable` | the log did not take or give an event; nothing was sent |
  * | `closed` | the hub is draining or closed |
@@ -26,6 +27,7 @@ export type StreamsideErrorCode =
   | "event-too-large"
   | "too-many-connections"
   | "too-many-connections-of-session"
+  | "disconnected"
   | "too-many-channels"
   | "log-unavailable"
   | "closed";

@@ -199,6 +199,7 @@ class Routes<I extends Identity> {
   async #open(request: Request, url: URL, lastEventId: string | null): Promise<Answer> {
     // First, so that those who are all refused, and come back for as long as they are, do not busy `authenticate`.
     this.#hub.assertOpen();
+    const requestedAt = this.#hub.cursor();
     const identity = await this.#authenticate(request);
     const granted = new Set(identity.channels);
     const wanted = url.searchParams.getAll("channel");
@@ -215,12 +216,19 @@ class Routes<I extends Identity> {
       this.#hub.assertOpen();
       return streamAnswer(null);
     }
-    const connection = this.#hub[OPEN](identity.session, {
-      channels: wanted.length > 0 ? wanted : granted,
-      lastEventId,
-      expires: identity.expires,
-    });
-    return streamAnswer(connection);
+    try {
+      return streamAnswer(this.#hub[OPEN](identity.session, {
+        channels: wanted.length > 0 ? wanted : granted,
+        lastEventId,
+        requestedAt,
+        expires: identity.expires,
+      }));
+    } catch (error) {
+      // Who has logged out is told so, as if it had asked after it. Who was disconnected for another reason (its rights
+      // have changed, or it is back already, and this server heard late of its leaving) comes back, and is let in.
+      if (isDisconnected(error)) await this.#authenticate(request);
+      throw error;
+    }
   }
 
   async #send(request: Request): Promise<Answer> {
@@ -418,6 +426,7 @@ const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<stri
   "invalid-data": [400],
   "invalid-argument": [400],
   "event-too-large": [413],
+  "disconnected": [503, { "Retry-After": "1" }],
   "too-many-channels": [400],
   "too-many-connections": [503, { "Retry-After": "5" }],
   "too-many-connections-of-session": [429, { "Retry-After": "5" }],
@@ -427,6 +436,10 @@ const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<stri
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as PromiseLike<T> | undefined)?.then === "function";
+}
+
+function isDisconnected(error: unknown): boolean {
+  return error instanceof StreamsideError && error.code === "disconnected";
 }
 
 function unauthorized(): Problem {

@@ -21,6 +21,7 @@ import {
   type Group,
   NOWHERE,
 } from "./connection.ts";
+import { Disconnects } from "./disconnects.ts";
 import { type Range, select } from "./read.ts";
 import { Registry } from "./registry.ts";
 import { Chunk } from "./sink.ts";
@@ -86,6 +87,7 @@ export class Delivery implements ConnectionOwner {
   readonly #observer: DeliveryObserver;
   #epoch = "";
   #window: Window;
+  #disconnects = new Disconnects(0);
   /** The last position that a fan-out covered, or is covering. */
   #flushed = 0;
   /** Every live connection has what is addressed to it up to here. */
@@ -139,6 +141,7 @@ export class Delivery implements ConnectionOwner {
     }
     this.#epoch = epoch;
     this.#window = new Window(this.#options.history, head);
+    this.#disconnects = new Disconnects(head);
     this.#flushed = head;
     this.#settled = head;
     this.#opening = undefined;
@@ -152,8 +155,20 @@ export class Delivery implements ConnectionOwner {
 
   /** Takes the next entries of the log. */
   append(entries: readonly LogEntry[]): void {
-    for (const entry of entries) this.#window.add(entry);
+    for (const entry of entries) {
+      this.#window.add(entry);
+      if (entry.instruction !== DISCONNECT) continue;
+      this.#disconnects.add(entry.to.slice(1), entry.position);
+    }
     this.#start();
+  }
+
+  /**
+   * Whether a session was disconnected after a position, as far as the log has told; `undefined` where that is too long
+   * ago to know.
+   */
+  isDisconnectedAfter(session: string, position: number): boolean | undefined {
+    return this.#disconnects.isAfter(session, position);
   }
 
   /** Sends a heartbeat to every live connection that gets nothing else. */

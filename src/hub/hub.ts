@@ -228,6 +228,8 @@ class LogHub implements OpenableHub {
     const channels = channelsOf(options);
     const lastEventId = lastEventIdOf(options);
     const { deadline, deadlineReason } = this.#deadline(options.expires);
+    this.assertOpen();
+    this.#assertConnected(session, options.requestedAt);
     this.#admit(session, channels);
     const { epoch } = this.#delivery;
     const connection = this.#delivery.add({
@@ -361,9 +363,31 @@ class LogHub implements OpenableHub {
     }
   }
 
+  /** A connection does not outlive a disconnect that came after its request, also where it opens only now. */
+  #assertConnected(session: string, requestedAt: string | undefined): void {
+    if (requestedAt === undefined) return;
+    if (typeof requestedAt !== "string") {
+      throw invalid(`requestedAt must be a cursor of the hub, got ${quote(requestedAt)}.`);
+    }
+    const position = parseCursor(this.#delivery.epoch, requestedAt);
+    const isOver = position === undefined
+      ? undefined
+      : this.#delivery.isDisconnectedAfter(session, position);
+    if (isOver === false) return;
+    if (isOver) {
+      throw new StreamsideError(
+        "disconnected",
+        "The session was disconnected after this request came in; ask again.",
+      );
+    }
+    throw new StreamsideError(
+      "log-unavailable",
+      "Whether the session was disconnected since the request came in is not known; try again in a moment.",
+    );
+  }
+
   #admit(session: string, channels: ReadonlySet<string>): void {
     const { sessions } = this.#registry;
-    this.assertOpen();
     if (channels.size > this.#maxChannels) {
       this.#counters.refusedChannels++;
       throw new StreamsideError(

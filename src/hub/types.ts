@@ -78,6 +78,12 @@ export interface SubscribeOptions {
   readonly channels?: Iterable<string>;
   /** Where to go on: the id of the last event that was seen, or {@link Hub.cursor}. Default: from now on. */
   readonly lastEventId?: string | null;
+  /**
+   * Where the log stood when the request came in: {@link Hub.cursor}, taken before anything is awaited. A session that
+   * was disconnected since gets no stream: who has logged out is not let in by a check that was under way. Default: the
+   * request has just come in.
+   */
+  readonly requestedAt?: string;
   /** When the stream ends, as a Date or in ms since the epoch. Default: never. */
   readonly expires?: Date | number;
 }
@@ -209,11 +215,15 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    * A cursor that the log does not hold starts it with `streamside:reset`. What it gives out is the reader's to do with
    * as it likes, but for writing into a chunk of more than 4 KiB in place: others may share it.
    *
-   * @throws {StreamsideError} `too-many-connections`, `too-many-connections-of-session`, `too-many-channels`,
+   * Where something is awaited between the request and this call, `requestedAt` is how a logout meanwhile is heeded.
+   *
+   * @throws {StreamsideError} `disconnected`, `too-many-connections`, `too-many-connections-of-session`, `too-many-channels`,
    *   `invalid-argument`, `log-unavailable`, `closed`
    * @example
    * ```ts
-   * return new Response(hub.subscribe("session-1", { channels: ["news"] }), {
+   * const requestedAt = hub.cursor();
+   * const session = await sessions.find(request);
+   * return new Response(hub.subscribe(session, { channels: ["news"], requestedAt }), {
    *   headers: { "Content-Type": "text/event-stream" },
    * });
    * ```
@@ -231,8 +241,9 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   sessions(): string[];
 
   /**
-   * Ends a session's connections, on every server; what was sent before is delivered first. Its clients try to
-   * reconnect: `authenticate` is where they are refused.
+   * Ends a session's connections, on every server; what was sent before is delivered first. A subscribe that came in
+   * before and is still at `authenticate` is refused. Its clients try to reconnect: `authenticate` is where they are
+   * refused.
    *
    * @throws {StreamsideError} `invalid-argument`, `log-unavailable`, `closed`
    */

@@ -8,7 +8,7 @@
  */
 import process from "node:process";
 import { describe, test } from "node:test";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { createHub, type Hub, StreamsideError } from "../../mod.ts";
 import {
@@ -38,6 +38,7 @@ const HEARTBEAT = 15_000;
 type Step =
   | { do: "send"; hub: number; to: To; key: number; size: number }
   | { do: "open"; hub: number; reader: number; from: From; which: number; reads: boolean }
+  | { do: "ask"; hub: number; reader: number }
   | { do: "stall" | "sip" | "read" | "break"; reader: number }
   | { do: "cut"; reader: number; bytes: number }
   | { do: "turn"; times: number }
@@ -115,6 +116,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       reads: fc.boolean(),
     }),
   },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("ask" as const), hub, reader }) },
   {
     weight: 12,
     arbitrary: fc.record({ do: fc.constantFrom("stall", "sip", "read", "read", "break"), reader }),
@@ -207,6 +209,8 @@ class Reader {
   #wasResting = true;
   #cutAfter = Infinity;
   #openedAt!: Place;
+  /** Its request has come in at a hub, which asks who it is before it opens a connection. */
+  #asked: { hub: number; cursor: string; at: Place } | undefined;
   /** How often the log had failed when the connection was opened. */
   #failures = 0;
 
@@ -216,11 +220,28 @@ class Reader {
     this.channels = new Set(channels);
   }
 
+  /** Its request comes in; it is opened later. */
+  ask(hub: number): void {
+    const cursor = this.#world.hubs[hub]!.cursor();
+    this.#asked = { hub, cursor, at: this.#world.headOf(hub) };
+  }
+
   open(hub: number, lastEventId: string | undefined, reads: boolean): void {
     this.break();
-    const { log, ledger, hubs, limit, time } = this.#world;
-    const head = { life: ledger.life, position: log.followers[hub]!.head };
-    const stream = hubs[hub]!.subscribe(this.session, { channels: this.channels, lastEventId });
+    const { ledger, hubs, limit, time } = this.#world;
+    const head = this.#world.headOf(hub);
+    const asked = this.#asked?.hub === hub ? this.#asked : undefined;
+    if (asked) this.#asked = undefined;
+    const options = { channels: this.channels, lastEventId, requestedAt: asked?.cursor };
+    const refusal = asked && this.#refusal(asked.at, head);
+    if (refusal) {
+      const error = assertThrows(
+        () => hubs[hub]!.subscribe(this.session, options),
+        StreamsideError,
+      );
+      return assertEquals(error.code, refusal);
+    }
+    const stream = hubs[hub]!.subscribe(this.session, options);
     this.account = new Account(
       ledger,
       { session: this.session, channels: this.channels, lastEventId, head },
@@ -328,6 +349,16 @@ class Reader {
     if (stream === this.#stream) throw error;
   }
 
+  /** Why it is not let in when it asked at one place and would be opened at another. */
+  #refusal(asked: Place, head: Place): string | undefined {
+    if (asked.life !== head.life) return "log-unavailable";
+    const isOver = this.#world.disconnects.some(({ session, at: { life, position } }) =>
+      session === this.session && life === head.life && position > asked.position &&
+      position <= head.position
+    );
+    return isOver ? "disconnected" : undefined;
+  }
+
   /** Where its session was disconnected since it connected, in any life of the log or in this one. */
   #disconnects(inLife?: Life): Place[] {
     const { life, position } = this.#openedAt;
@@ -406,6 +437,8 @@ class World {
         return this.#send(this.hubs[hub]!, step);
       case "open":
         return reader.open(hub, this.#idFor(reader, hub, step), step.reads);
+      case "ask":
+        return reader.ask(hub);
       case "stall":
       case "sip":
       case "read":
@@ -437,6 +470,11 @@ class World {
         log.refusing = step.on;
         return;
     }
+  }
+
+  /** Where a hub stands: how far it was told. */
+  headOf(hub: number): Place {
+    return { life: this.ledger.life, position: this.log.followers[hub]!.head };
   }
 
   #send(hub: Hub, { to, key: which, size }: Step & { do: "send" }): void {
@@ -523,7 +561,7 @@ class World {
         if (!reader.isOpen) reader.open(i % history.hubs, reader.lastEventId, true);
       }
       const isDone = readers.every((reader) =>
-        reader.account!.missing().length === 0 && !reader.isOverdue()
+        reader.account?.missing().length === 0 && !reader.isOverdue()
       ) && hubs.every((hub) => hub.stats().lagging === 0) && this.#pending === 0;
       if (isDone && i >= 3) break;
     }

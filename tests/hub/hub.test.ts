@@ -450,6 +450,7 @@ describe("how connections end", () => {
         text += decoder.decode(next.value);
       }
       const data = [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => data);
+      await other.cancel();
       assertEquals(data, ["lagging from here", "own", "channel", "all"]);
     }));
 
