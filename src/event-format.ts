@@ -1,29 +1,29 @@
 /**
  * An event, validated and written in the event stream format (WHATWG HTML 9.2.5).
  *
- * Everything that goes to a client passes through here, so nothing that a caller passes in can end a line that it
- * should not, and with it forge a field or an event.
+ * Everything that goes to a client passes through here. So no caller's data can end a line and forge a field or an
+ * event.
  *
  * @module
  */
 
 import { quote, StreamsideError } from "./errors.ts";
 
-/** Event names that start so are the library's own: a client can trust a `streamside:reset` to come from the hub. */
+/** Names with this prefix are reserved for the library: a client can trust a `streamside:reset` to come from the hub. */
 export const RESERVED_PREFIX = "streamside:";
 
-/** Tells a client that its position is not held any more: what lies between is lost, and it reloads its state. */
+/** Tells a client that its position is not held any more. It has lost events, and reloads its state. */
 export const RESET = "streamside:reset";
 
-/** Tells a client that its subscribe is refused for now, and why: the data is the problem (RFC 9457). */
+/** Tells a client that its subscribe is refused for now. The data says why: a problem (RFC 9457). */
 export const UNAVAILABLE = "streamside:unavailable";
 
-/** What an event name or id must not hold: CR and LF end a line; NUL makes a client ignore an id. */
+/** What an event name or id must not contain: CR and LF end a line, and NUL makes a client ignore an id. */
 const LINE_BREAKER = /[\0\r\n]/;
 const LINE_BREAK = /\r\n|\r|\n/;
 
 /**
- * An event name that can stand in an `event` field; anything else is refused.
+ * Checks that a value can be the name of a user's event.
  *
  * @throws {StreamsideError} `invalid-event`
  */
@@ -45,13 +45,13 @@ export function checkEventName(event: unknown): asserts event is string {
   }
 }
 
-/** Whether a string can stand in an `event` or `id` field. */
+/** Whether a string can be in an `event` or `id` field. */
 export function isFieldValue(value: string): boolean {
   return !LINE_BREAKER.test(value);
 }
 
 /**
- * A string that can stand in an `event` or `id` field.
+ * Checks that a value can be in an `event` or `id` field.
  *
  * @throws {StreamsideError} `invalid-event`
  */

@@ -1,5 +1,5 @@
 /**
- * What options and arguments may be, each rule once.
+ * The rules for options and arguments, each in one place.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export function isName(value: unknown): value is string {
 }
 
 /**
- * A value that names a session, a channel or a key.
+ * Checks that a value can name a session, a channel or a key.
  *
  * @throws {StreamsideError} `invalid-argument`
  */

@@ -1,6 +1,5 @@
 /**
- * An answer of the handler, before an entry point puts it into its runtime's own form: a `Response`, or what node:http
- * writes.
+ * An answer of the handler, before an entry point gives it its runtime's form: a `Response`, or what node:http writes.
  *
  * @module
  */
@@ -16,7 +15,7 @@ export interface Answer {
   readonly status: number;
   /** The headers, by name. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The body: text, a connection that waits for its sink, or none. */
+  /** The body: text, a connection that waits for its sink, or null. */
   readonly body: string | SinkOwner | null;
 }
 
@@ -26,7 +25,7 @@ export function jsonAnswer(status: number, body: unknown): Answer {
   return { status, headers, body: JSON.stringify(body) };
 }
 
-/** The headers of what is for this client only, and is no page. */
+/** The headers of an answer that is for this client only and is no page. */
 export const PRIVATE: Readonly<Record<string, string>> = {
   "Cache-Control": "no-store",
   "X-Content-Type-Options": "nosniff",
@@ -43,13 +42,13 @@ export function toResponse({ status, headers, body }: Answer): Response {
   return new Response(isStream ? streamOf(body) : body, { status, headers });
 }
 
-/** An answer that tells of a failure. Thrown inside the handler, answered by it. */
+/** An answer about a failure. Thrown inside the handler, which then answers with it. */
 export class Problem extends Error {
   /** The HTTP status. */
   readonly status: number;
-  /** Headers beside the content type. */
+  /** Headers besides the content type. */
   readonly headers: Readonly<Record<string, string>>;
-  /** What it is about, for programs. */
+  /** What the failure is, for programs. */
   readonly code: string;
 
   /** A problem with a status, a stable code, a sentence for people, and headers. */
@@ -74,20 +73,20 @@ export class Problem extends Error {
     };
   }
 
-  /** Whether the same request may be granted later. It is by these statuses that our client comes back, too. */
+  /** Whether the same request may be granted later. Our client comes back on these statuses, too. */
   get isForNow(): boolean {
     return this.status === 429 || this.status >= 500;
   }
 
   /**
-   * As an event stream that ends at once, for a subscribe that is refused only for now: at any status but 200 the
-   * browser's `EventSource` gives up for good (WHATWG HTML 9.2.3, "fail the connection"), and by the end of a stream it
-   * comes back. The last event id is given back, since a stream begins without one, and its first event would take the
-   * reader's away (9.2.6). `Retry-After` tells this answer from a stream before its first byte.
+   * As an event stream that ends at once, for a subscribe that is refused only for now. On any status but 200 the
+   * browser's `EventSource` gives up for good (WHATWG HTML 9.2.3, "fail the connection"); after the end of a stream it
+   * comes back. The last event id is given back: a stream begins without one, and its first event would take the
+   * reader's away (9.2.6). `Retry-After` marks this answer before its first byte.
    */
   toStreamAnswer(lastEventId: string | null): Answer {
     const wait = Math.round(MIN_WAIT + Math.random() * (MAX_WAIT - MIN_WAIT));
-    // What could end its line came in the query. The URL, and with it the id, is sent again as it was.
+    // An id that would end its line came in the query. The URL, and the id with it, is sent again as it was.
     const id = lastEventId && isFieldValue(lastEventId) ? `id: ${lastEventId}\n` : "";
     return {
       status: 200,
@@ -107,7 +106,7 @@ export class Problem extends Error {
   }
 }
 
-/** How long a reader that is refused for now is told to wait, in ms: spread, so that not all come back at once. */
+/** How long a refused reader is told to wait, in ms. Spread, so that not all come back at once. */
 const MIN_WAIT = 2_000;
 const MAX_WAIT = 10_000;
 

@@ -1,24 +1,24 @@
 /**
- * A JSON body, read with a limit; when it is malformed, the error says where, on every runtime alike.
+ * A JSON body, read with a limit. If it is malformed, the error says where, on every runtime alike.
  *
  * @module
  */
 
 import { Problem } from "./answer.ts";
 
-/** What a body may take. */
+/** How large and how slow a body may be. */
 export interface BodyLimits {
-  /** How large it may be. */
+  /** Its size at most, in bytes. */
   readonly bytes: number;
-  /** How long it may take to come, in ms. */
+  /** How long it may take to arrive, in ms. */
   readonly time: number;
 }
 
 /**
  * The JSON body of a request.
  *
- * @throws {Problem} 415 for another type or a content coding, 413 when larger, 408 when it takes longer, 400 when not
- *   UTF-8 or not JSON
+ * @throws {Problem} 415 for another type or a content coding, 413 if it is too large, 408 if it takes too long, 400 if
+ *   it is not UTF-8 or not JSON
  */
 export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
   const type = request.headers.get("Content-Type")?.split(";", 1)[0]?.trim().toLowerCase();
@@ -53,7 +53,7 @@ async function readText(request: Request, limits: BodyLimits): Promise<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
   let bytes = 0;
-  // Leaving the loop cancels the body: what is too large is not read to its end.
+  // Leaving the loop cancels the body: if it is too large, it is not read to its end.
   for await (const chunk of chunks(request, limits.time)) {
     bytes += chunk.length;
     if (bytes > limits.bytes) throw tooLarge();
@@ -66,7 +66,7 @@ async function* chunks(request: Request, time: number): AsyncGenerator<Uint8Arra
   if (!request.body) return;
   const reader = request.body.getReader();
   let isLate = false;
-  // The answer is given already: what becomes of the rest of the body changes nothing.
+  // The answer is decided already: what happens to the rest of the body does not change it.
   const leave = () => void reader.cancel().catch(() => {});
   const timer = setTimeout(() => {
     isLate = true;
@@ -79,7 +79,7 @@ async function* chunks(request: Request, time: number): AsyncGenerator<Uint8Arra
       });
       if (isLate) {
         throw new Problem(408, "body-too-slow", `The body did not arrive within ${time} ms.`, {
-          // RFC 9110, 15.5.9: it is not waited for what is left of it.
+          // RFC 9110, 15.5.9: the server does not wait for the rest.
           Connection: "close",
         });
       }

@@ -6,7 +6,7 @@
 
 import { Problem } from "./answer.ts";
 
-/** What a client asks to send: one of `session`, `channel` and `all`, the event's name, and its data. */
+/** What a client asks to send: the event's name, its data, and one of `session`, `channel` and `all`. */
 export interface Message {
   /** To this session. */
   readonly session?: string;
@@ -25,7 +25,7 @@ export interface Message {
 }
 
 /**
- * The message that a body is.
+ * Reads a message from a parsed body.
  *
  * @throws {Problem} 400
  */

@@ -1,18 +1,18 @@
 /**
- * What a handler promises: its options, its routes, and who a request comes from.
+ * What a handler promises: its options, its routes, and whose request it is.
  *
  * @module
  */
 
 import type { Message } from "./message.ts";
 
-/** Who sent a request, and what it may see. */
+/** Whose request it is, and what that session may see. */
 export interface Identity {
-  /** Its session: what {@link Hub.send} addresses. */
+  /** The session that {@link Hub.send} addresses. */
   readonly session: string;
   /**
-   * The channels it may subscribe to. A request without `?channel=` subscribes to all of them, one with it to those
-   * that it names. Default: none.
+   * The channels it may subscribe to. A request without `?channel=` subscribes to all of them; with `?channel=` it
+   * subscribes to the ones it names. Default: none.
    */
   readonly channels?: readonly string[];
   /** When it ends, and its streams with it, as a Date or in ms since the epoch. Default: never. */
@@ -22,9 +22,9 @@ export interface Identity {
 /** Options of {@link createHandler}; `I` is what `authenticate` gives. */
 export interface HandlerOptions<I extends Identity = Identity> {
   /**
-   * Who sent the request: its session, and what it may see; `null` or `undefined` for nobody, which is answered with
-   * 401. There is no open default. What it throws is logged and answered with 500, without detail, and so is an
-   * invalid identity; where the request is a subscribe, see `unavailable`.
+   * Says whose request it is: the session, and what it may see. `null` or `undefined` means nobody, and the answer is
+   * 401. There is no open default. If it throws, or returns an invalid identity, the error is logged and the answer is
+   * 500 without details. For a subscribe, see `unavailable`.
    */
   readonly authenticate: (
     request: Request,
@@ -41,12 +41,12 @@ export interface HandlerOptions<I extends Identity = Identity> {
   /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
   readonly enabled?: boolean;
   /**
-   * How a subscribe is answered that is refused only for now: while the hub drains, is full or has not reached its log,
-   * when its session has too many connections, and when `authenticate` throws or is late.
+   * The answer to a subscribe that is refused only for now: while the hub drains, is full or has not reached its log,
+   * when the session has too many connections, and when `authenticate` throws or takes too long.
    *
-   * - `"stream"`: 200 and an event stream of `retry`, the request's last event id and `streamside:unavailable`, whose
-   *   data is the problem, which then ends; with `Retry-After`. A browser's `EventSource` comes back by it, and gives
-   *   up for good at any other status.
+   * - `"stream"`: 200 with `Retry-After`, and an event stream that ends at once. It holds `retry`, the request's last
+   *   event id and `streamside:unavailable`, whose data is the problem. A browser's `EventSource` comes back after
+   *   it; on any other status it gives up for good.
    * - `"status"`: 503, 429 or 500, for proxies that fail over on them.
    *
    * Default: `"stream"`.
@@ -58,7 +58,7 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
   /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
   readonly maxBodyBytes?: number;
-  /** How long the body of a POST may take to come, in ms; then 408. Default: 30 000. */
+  /** How long the body of a POST may take to arrive, in ms; then 408. Default: 30 000. */
   readonly bodyTimeout?: number;
   /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
   readonly maxQueryLength?: number;
@@ -66,12 +66,12 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly authTimeout?: number;
 }
 
-/** What {@link createHandler} gives: all routes as one function, and one function for each of the two main routes. */
+/** A handler: all routes as one function, and one function for each of the two main routes. */
 export interface Handler {
   /** Answers any request. Never rejects. */
   (request: Request): Promise<Response>;
-  /** Answers a subscribe request, whatever its path: for a router of one's own. */
+  /** Answers a subscribe request, whatever its path: for your own router. */
   readonly subscribe: (request: Request) => Promise<Response>;
-  /** Answers a send request, whatever its path: for a router of one's own. */
+  /** Answers a send request, whatever its path: for your own router. */
   readonly send: (request: Request) => Promise<Response>;
 }
