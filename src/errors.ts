@@ -1,5 +1,6 @@
 /**
- * The one error class of the server side: what failed, with which value, and what to do, behind a stable `code`.
+ * The one error class of the server side. Its message says what failed, with which value, and what to do; its `code`
+ * is stable.
  *
  * @module
  */
@@ -9,7 +10,7 @@
  *
  * | code | meaning |
  * | --- | --- |
- * | `invalid-event` | an event name or id that cannot stand in an event stream |
+ * | `invalid-event` | an event name or id that an event stream cannot carry |
  * | `invalid-data` | data that JSON cannot express (`undefined`, a function, a circular object) |
  * | `invalid-argument` | a session, channel, key or option of the wrong type or out of range |
  * | `event-too-large` | an event over `maxEventBytes` |
@@ -33,7 +34,7 @@ export type StreamsideErrorCode =
   | "closed";
 
 /**
- * Thrown, or rejected with, by everything on the server side that refuses something.
+ * What everything on the server side throws, or rejects with, if it refuses something.
  *
  * @example
  * ```ts
@@ -48,7 +49,7 @@ export type StreamsideErrorCode =
 export class StreamsideError extends Error {
   /** Always `"StreamsideError"`. */
   override readonly name = "StreamsideError";
-  /** What this error is about, for programs. */
+  /** What failed, for programs. */
   readonly code: StreamsideErrorCode;
 
   /** An error with a code; `options.cause` carries what was underneath. */
@@ -58,7 +59,7 @@ export class StreamsideError extends Error {
   }
 }
 
-/** A value as an error message shows it: quoted, escaped, and cut, since it may come from a request. */
+/** A value as an error message shows it: quoted, escaped and cut, since it may come from a request. */
 export function quote(value: unknown): string {
   if (typeof value !== "string") return value === null ? "null" : typeof value;
   return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);

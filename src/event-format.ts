@@ -9,7 +9,7 @@
 
 import { quote, StreamsideError } from "./errors.ts";
 
-/** Names with this prefix are reserved for the library: a client can trust a `streamside:reset` to come from the hub. */
+/** Names with this prefix are the library's own: a client can trust a `streamside:reset` to come from the hub. */
 export const RESERVED_PREFIX = "streamside:";
 
 /** Tells a client that its position is not held any more. It has lost events, and reloads its state. */

@@ -10,7 +10,7 @@ import type { Answer } from "./answer.ts";
 /**
  * The origins of an allow-list, each as browsers send it.
  *
- * @throws {StreamsideError} `invalid-argument` for what is no origin: it would never match, or match too much
+ * @throws {StreamsideError} `invalid-argument` for an invalid origin, which would never match or match too much
  */
 export function allowList(origins: readonly string[]): readonly string[] {
   if (Array.isArray(origins) && origins.every(isOrigin)) return [...origins];
@@ -22,7 +22,7 @@ export function allowList(origins: readonly string[]): readonly string[] {
   );
 }
 
-/** "null" is none that can be let in: every page in a sandbox has it, whoever made it. */
+/** "null" cannot be let in: it is the origin of every sandboxed page, whoever made it. */
 function isOrigin(value: unknown): boolean {
   if (value === "*") return true;
   if (typeof value !== "string" || value.includes("*")) return false;
@@ -49,7 +49,7 @@ export function crossOriginHeaders(
   return headers;
 }
 
-/** The answer to OPTIONS: what the path takes, and, to a preflight from an allowed origin, that it may come. */
+/** The answer to OPTIONS: the methods of the path, and for a preflight from an allowed origin, that it may come. */
 export function preflight(request: Request, allowed: readonly string[], allow: string): Answer {
   const headers: Record<string, string> = { Allow: allow };
   const origin = request.headers.get("Origin");
@@ -64,7 +64,7 @@ export function preflight(request: Request, allowed: readonly string[], allow: s
 
 /**
  * Whether a POST may come from the page that sent it. A browser says where a request comes from, and a page cannot lie
- * about it; without either header it was no page of another origin.
+ * about it. Without either header, the request is not from a page of another origin.
  */
 export function isAllowedOrigin(request: Request, url: URL, allowed: readonly string[]): boolean {
   const origin = request.headers.get("Origin");
@@ -73,7 +73,7 @@ export function isAllowedOrigin(request: Request, url: URL, allowed: readonly st
   ) return true;
   const site = request.headers.get("Sec-Fetch-Site");
   if (site !== null) return site === "same-origin" || site === "none";
-  // Behind a proxy that ends TLS the schemes differ; the host is what tells one site from another.
+  // Behind a proxy that ends TLS the schemes differ, so the hosts are compared.
   return origin === null || hostOf(origin) === url.host;
 }
 

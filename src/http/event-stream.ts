@@ -22,7 +22,7 @@ export interface StreamEvent {
 /** The headers of every event stream. */
 export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
   "Content-Type": "text/event-stream",
-  // no-transform: a proxy that compresses or rewrites a stream holds it back.
+  // no-transform: a proxy that compresses or rewrites a stream delays it.
   "Cache-Control": "no-cache, no-transform",
   // nginx buffers responses unless told not to.
   "X-Accel-Buffering": "no",
@@ -40,10 +40,10 @@ export interface EventStreamOptions {
 /**
  * An async iterable as a response: each string is the data of an event, each object an event (see {@link StreamEvent}).
  *
- * The stream opens with a comment, which clients skip, so that they see at once that it is there.
- * The iterable is asked for the next event only when the reader has taken the one before; when the reader goes away, it
- * is returned from (its `finally` runs). When it throws, or yields what cannot be sent, the stream breaks off with
- * that error, so that a client can tell it from an end.
+ * The stream opens with a comment, which clients skip, so that they see at once that it is open. The iterable is asked
+ * for an event only when the reader has taken the one before. When the reader goes away, the iterable is returned from
+ * (its `finally` runs). If it throws, or yields something that cannot be sent, the stream breaks off with that error, so
+ * that a client can tell it from an end.
  *
  * @example
  * ```ts
@@ -62,17 +62,17 @@ export function eventStream(
     : iterable[Symbol.iterator]();
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {
-      // Bun holds the headers back until there are bytes, and the first event may be long in coming.
+      // Bun sends no headers before the first bytes, and the first event may take long.
       controller.enqueue(encode(OPENING));
     },
     async pull(controller) {
       const { done, value } = await iterator.next();
       if (done) return controller.close();
       try {
-        // As `for await` does: a plain iterable may give promises.
+        // As with `for await`, a plain iterable may yield promises.
         controller.enqueue(encode(formatStreamEvent(await value)));
       } catch (error) {
-        // What breaks the stream off is the first error, whatever becomes of the iterable.
+        // The stream breaks off with this error, whatever the iterable's own end brings.
         await (async () => await iterator.return?.())().catch(() => {});
         throw error;
       }

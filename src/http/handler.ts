@@ -72,8 +72,8 @@ function handle(answering: Answering): Handling {
 const answerings = new WeakMap<Handling, Answering>();
 
 /**
- * What is beneath a handler that was made here, for an entry point that has no use for a `Response`; `undefined` for any
- * other function. It looks at a request's method, URL, headers and body only.
+ * What is beneath a handler made here, for an entry point that needs no `Response`. `undefined` for any other function.
+ * It reads only a request's method, URL, headers and body.
  */
 export function answeringOf(handler: (request: Request) => unknown): Answering | undefined {
   return answerings.get(handler as Handling);
@@ -81,7 +81,7 @@ export function answeringOf(handler: (request: Request) => unknown): Answering |
 
 /**
  * The session id that a request carries in `X-Session-Id` or, since the browser's `EventSource` cannot send headers, in
- * `?sessionId=`; `null` without one, and for what can be none: over 1 024 characters, or with CR, LF or NUL. It proves
+ * `?sessionId=`. `null` if there is none or it is invalid: over 1 024 characters, or with CR, LF or NUL. It proves
  * nothing: look it up in `authenticate`.
  *
  * @example
@@ -197,7 +197,7 @@ class Routes<I extends Identity> {
   }
 
   async #open(request: Request, url: URL, lastEventId: string | null): Promise<Answer> {
-    // First, so that those who are all refused, and come back for as long as they are, do not busy `authenticate`.
+    // First: while everyone is refused and keeps coming back, `authenticate` is not called for each.
     this.#hub.assertOpen();
     const requestedAt = this.#hub.cursor();
     const identity = await this.#authenticate(request);
@@ -224,8 +224,9 @@ class Routes<I extends Identity> {
         expires: identity.expires,
       }));
     } catch (error) {
-      // Who has logged out is told so, as if it had asked after it. Who was disconnected for another reason (its rights
-      // have changed, or it is back already, and this server heard late of its leaving) comes back, and is let in.
+      // A session that has logged out gets the same answer as if it had asked afterwards. A session that was disconnected
+      // for another reason comes back and is let in: its rights have changed, or it is back already and this server heard
+      // of the disconnect late.
       if (isDisconnected(error)) await this.#authenticate(request);
       throw error;
     }
@@ -313,12 +314,12 @@ class Routes<I extends Identity> {
     return identity;
   }
 
-  /** What a callback of the application gives, unless it throws or takes too long. */
+  /** What a callback of the application returns, unless it throws or takes too long. */
   async #inTime<T>(call: () => T | PromiseLike<T>, name: string): Promise<T> {
     let result: T | PromiseLike<T>;
     try {
       result = call();
-      // Most answer at once: they cost no timer.
+      // Most callbacks answer at once and need no timer.
       if (!isThenable(result)) return result;
     } catch (error) {
       throw this.#failed(`${name} threw`, error);
@@ -342,7 +343,7 @@ class Routes<I extends Identity> {
     }
   }
 
-  /** A failure that is the application's: its operator is told what it is, and its client nothing. */
+  /** A failure of the application: its operator is told what failed, and the client nothing. */
   #failed(what: string, ...details: unknown[]): Problem {
     this.#hub.logger.error(`streamside: ${what}`, ...details);
     return new Problem(500, "internal-error", "This server failed to answer.");
@@ -358,7 +359,7 @@ class Routes<I extends Identity> {
   }
 }
 
-/** A base path as it stands in a request's URL: percent-encoded, without a slash at its end. */
+/** A base path as it is in a request's URL: percent-encoded, without a slash at its end. */
 function pathOf(basePath: string): string {
   const path = String(basePath).replace(/\/+$/, "");
   if (path === "") return "";
@@ -373,13 +374,13 @@ function pathOf(basePath: string): string {
   return new URL(`http://localhost${path}`).pathname;
 }
 
-/** A browser that reconnects sends the header, and the URL still as it was at first (WHATWG HTML 9.2.3). */
+/** A browser that reconnects sends the header, and the URL as it was at first (WHATWG HTML 9.2.3). */
 function lastEventIdOf(request: Request, url: URL): string | null {
   const header = request.headers.get("Last-Event-ID");
   return header ? textOf(header) : url.searchParams.get("lastEventId");
 }
 
-/** What a header says that is UTF-8: `Headers` gives a character for each of its bytes. */
+/** A header's text, if it is UTF-8: `Headers` gives a character for each byte. */
 function textOf(header: string): string {
   if (/^[\0-\x7f]*$/.test(header) || /[^\0-\xff]/.test(header)) return header;
   const bytes = Uint8Array.from(header, (character) => character.charCodeAt(0));
@@ -390,12 +391,12 @@ function textOf(header: string): string {
   }
 }
 
-/** A time to wait, in ms: a longer delay than a timer takes would fire at once. */
+/** A time to wait, in ms. A timer with a longer delay would fire at once. */
 function delay(name: string, value: number | undefined, standard: number): number {
   return Math.min(bound(name, value, standard), 2 ** 31 - 1);
 }
 
-/** What is wrong with an identity, without its session: that must not stand whole in a log. */
+/** What is wrong with an identity. The session's id is left out: it must not be in a log as a whole. */
 function faultOf({ session, channels, expires }: Identity): string | undefined {
   const name = "a string of 1 to 1024 characters without CR, LF and NUL";
   if (!isName(session)) return `\`session\` must be ${name}.`;
@@ -412,7 +413,7 @@ function faultOf({ session, channels, expires }: Identity): string | undefined {
   return undefined;
 }
 
-/** Not every server looks at what a `Host` holds before it makes a URL of it. */
+/** Not every server checks the `Host` header before it builds a URL with it. */
 function urlOf(request: Request): URL {
   try {
     return new URL(request.url);
@@ -444,7 +445,7 @@ function isDisconnected(error: unknown): boolean {
 
 function unauthorized(): Problem {
   return new Problem(401, "not-authenticated", "The request has no valid session.", {
-    // RFC 9110, 15.5.2: a 401 names a scheme; this one makes no browser ask for a password.
+    // RFC 9110, 15.5.2: a 401 names a scheme. With this one, no browser asks for a password.
     "WWW-Authenticate": "Session",
   });
 }

@@ -62,7 +62,10 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly bodyTimeout?: number;
   /** The longest query, in characters; a longer one is answered with 414. Default: 8 192. */
   readonly maxQueryLength?: number;
-  /** How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503 (see `unavailable`). Default: 10 000. */
+  /**
+   * How long `authenticate`, `authorize` and `authorizeMetrics` may take, in ms; then 503 (see `unavailable`). Default:
+   * 10 000.
+   */
   readonly authTimeout?: number;
 }
 
