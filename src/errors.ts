@@ -10,7 +10,7 @@
  *
  * | code | meaning |
  * | --- | --- |
- * | `invalid-event` | an event name or id that an event stream cannot carry |
+ * | `invalid-event` | an event name or id that an event stream cannot carry, or a name of the client's own events |
  * | `invalid-data` | data that JSON cannot express (`undefined`, a function, a circular object) |
  * | `invalid-argument` | a session, channel, key or option of the wrong type or out of range |
  * | `event-too-large` | an event over `maxEventBytes` |

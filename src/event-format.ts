@@ -12,6 +12,15 @@ import { quote, StreamsideError } from "./errors.ts";
 /** Names with this prefix are the library's own: a client can trust a `streamside:reset` to come from the hub. */
 export const RESERVED_PREFIX = "streamside:";
 
+/** What a client raises by itself: a listener could not tell a hub's event of such a name from the client's own. */
+const OF_THE_CLIENT: ReadonlySet<string> = new Set([
+  "open",
+  "error",
+  "reconnecting",
+  "reset",
+  "close",
+]);
+
 /** Tells a client that its position is not held any more. It has lost events, and reloads its state. */
 export const RESET = "streamside:reset";
 
@@ -41,6 +50,15 @@ export function checkEventName(event: unknown): asserts event is string {
       `The event name ${
         quote(event)
       } is not allowed: names that start with "${RESERVED_PREFIX}" are reserved for the library.`,
+    );
+  }
+  if (OF_THE_CLIENT.has(event)) {
+    throw new StreamsideError(
+      "invalid-event",
+      `The event name ${
+        quote(event)
+      } is not allowed: the client raises an event of that name itself. ` +
+        `Choose another, such as "my-${event}".`,
     );
   }
 }

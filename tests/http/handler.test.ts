@@ -342,6 +342,11 @@ describe("send", () => {
           [{ all: true, data: 1, event: "" }, "invalid-event"],
           [{ all: true, data: 1, event: "a\r\nid: 7" }, "invalid-event"],
           [{ all: true, data: 1, event: "streamside:reset" }, "invalid-event"],
+          [{ all: true, data: 1, event: "reset" }, "invalid-event"],
+          [{ all: true, data: 1, event: "close" }, "invalid-event"],
+          [{ all: true, data: 1, event: "error" }, "invalid-event"],
+          [{ all: true, data: 1, event: "open" }, "invalid-event"],
+          [{ all: true, data: 1, event: "reconnecting" }, "invalid-event"],
         ] as [unknown, string?][]
       ) {
         await problem(service.post("/send", JSON.stringify(body)), 400, code);

@@ -265,6 +265,26 @@ describe("what is refused", () => {
     }
   });
 
+  test("names of the client's own events: invalid-event that says what to do; others go through", async () => {
+    const names = ["reset", "close", "error", "open", "reconnecting"];
+    const errors = await refused(
+      names.flatMap((name) => [
+        (hub: Hub) => hub.broadcast(name, 1),
+        (hub: Hub) => hub.send("ada", name, 1),
+        (hub: Hub) => hub.publish("news", name, 1),
+      ]),
+      "invalid-event",
+    );
+    for (const [i, { message }] of errors.entries()) {
+      const name = names[Math.floor(i / 3)]!;
+      assertStringIncludes(message, JSON.stringify(name));
+      assertStringIncludes(message, `such as "my-${name}"`);
+    }
+    await withHub({}, async (hub) => {
+      for (const name of ["message", "Error", "errors", "my-reset"]) await hub.broadcast(name, 1);
+    });
+  });
+
   test("data that JSON cannot express: invalid-data", async () => {
     const circular: Record<string, unknown> = {};
     circular.self = circular;
