@@ -42,8 +42,8 @@ export interface EventStreamOptions {
  *
  * The stream opens with a comment, which clients skip, so that they see at once that it is open. The iterable is asked
  * for an event only when the reader has taken the one before. When the reader goes away, the iterable is returned from
- * (its `finally` runs). If it throws, or yields something that cannot be sent, the stream breaks off with that error, so
- * that a client can tell it from an end.
+ * (its `finally` runs). If it throws, or yields something that cannot be sent, the stream breaks off with that error,
+ * so that a client can tell it from an end.
  *
  * @example
  * ```ts

@@ -224,9 +224,9 @@ class Routes<I extends Identity> {
         expires: identity.expires,
       }));
     } catch (error) {
-      // A session that has logged out gets the same answer as if it had asked afterwards. A session that was disconnected
-      // for another reason comes back and is let in: its rights have changed, or it is back already and this server heard
-      // of the disconnect late.
+      // A session that has logged out gets the same answer as if it had asked afterwards. A session that was
+      // disconnected for another reason comes back and is let in: its rights have changed, or it is back already and
+      // this server heard of the disconnect late.
       if (isDisconnected(error)) await this.#authenticate(request);
       throw error;
     }

@@ -1,8 +1,8 @@
 /**
  * Delivery: the window, the connections, and how entries get from one to the other.
  *
- * A fan-out hands everything since the last one to all live connections; a connection that lags reads the window from
- * its own cursor whenever its sink has room. Both are the same read, so both give the same events in the same order.
+ * A fan-out hands everything since the last one to all live connections. A connection that lags reads the window from
+ * its own cursor whenever its sink has room. Both are the same read, so they give the same events in the same order.
  *
  * @module
  */
@@ -32,9 +32,9 @@ import { Window } from "./window.ts";
 export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;
 
 /**
- * The longest wait between two fan-outs, in ms for each connection: about what a write takes. What a fan-out costs for
- * each connection is worth sharing between events; what it costs for each byte is not, and waiting in proportion to it
- * could at most fill half of the time.
+ * The longest wait between two fan-outs, in ms for each connection: about what a write takes. Events that share a
+ * fan-out share its cost for each connection, but not its cost for each byte. So waiting longer for the bytes gains
+ * nothing: it could at most fill half of the time.
  */
 const MAX_WAIT_EACH = 0.012;
 /**
@@ -43,26 +43,26 @@ const MAX_WAIT_EACH = 0.012;
  */
 const MAX_WAIT = 40;
 /**
- * Readers that catch up from different positions meet at multiples of this one, and share bytes from there: for 900
- * of them that halved the cost of an event, and kept it the same whatever the size of the history.
+ * Readers that catch up from different positions meet at multiples of this number, and share bytes from there. For 900
+ * readers that halved the cost of an event, and made it independent of the size of the history.
  */
 const BLOCK = 256;
-/** How many entries are asked of the log at a time. */
+/** How many entries one read asks of the log. */
 const LOG_PAGE = 512;
 
-/** What delivery tells of. */
+/** Who is told what happens in delivery. */
 export interface DeliveryObserver {
   /** A connection began to lag. */
   lagged(connection: Connection): void;
-  /** A connection was told that events are lost. */
+  /** A connection was told that it has lost events. */
   reset(connection: Connection): void;
   /** A connection ended. */
   ended(connection: Connection, reason: EndReason): void;
-  /** Something failed that no caller can be told of. */
+  /** Something failed, and there is no caller to tell. */
   failed(what: string, error: unknown): void;
 }
 
-/** What delivery needs to know of the hub. */
+/** What delivery needs from the hub. */
 export interface DeliveryOptions {
   readonly log: Log;
   readonly history: HistoryOptions;
@@ -74,7 +74,7 @@ export interface DeliveryOptions {
 export class Delivery implements ConnectionOwner {
   /** Who is connected. */
   readonly registry: Registry = new Registry();
-  /** Connections that were ended while their readers took nothing, and the last bytes that they are to get. */
+  /** Connections that were ended while their readers took nothing, each with its last bytes. */
   readonly leaving: Map<Connection, Chunk | undefined> = new Map();
   /** How many connections lag. */
   lagging = 0;
@@ -90,15 +90,15 @@ export class Delivery implements ConnectionOwner {
   #disconnects = new Disconnects(0);
   /** The last position that a fan-out covered, or is covering. */
   #flushed = 0;
-  /** Every live connection has what is addressed to it up to here. */
+  /** Every live connection has everything addressed to it up to here. */
   #settled = 0;
   #beatDue = false;
   #running = false;
-  /** When the next fan-out may begin, by `performance.now()`. */
+  /** The earliest time of the next fan-out, by `performance.now()`. */
   #notBefore = 0;
   readonly #turns = new Turns();
   #waiting: { position: number; resolve: () => void }[] = [];
-  /** The last preamble: readers that come together share it. */
+  /** The last preamble, which readers that come together share. */
   #opening: { position: number; chunk: Chunk } | undefined;
 
   /** Delivery of what a log holds. Nothing is delivered before {@link Delivery.open}. */
@@ -123,7 +123,7 @@ export class Delivery implements ConnectionOwner {
     return this.#window.head;
   }
 
-  /** How many connections take a place: the open ones, and those that were ended and whose readers hold on to them. */
+  /** How many connections take a place: the open ones, and ended ones whose readers hold on to them. */
   get places(): number {
     return this.registry.connections.size + this.leaving.size;
   }
@@ -133,7 +133,7 @@ export class Delivery implements ConnectionOwner {
     return { events: this.#window.size, bytes: this.#window.bytes };
   }
 
-  /** Begins at the head of a log. Again, with another epoch: what was before is void, and everyone gets a reset. */
+  /** Begins at the head of a log. With another epoch, the log started over, and everyone gets a reset. */
   open(epoch: string, head: number): void {
     if (this.#epoch === epoch) return;
     for (const entry of this.#window.entries(this.#settled, this.#window.head)) {
@@ -164,7 +164,7 @@ export class Delivery implements ConnectionOwner {
   }
 
   /**
-   * Whether a session was disconnected after a position, as far as the log has told; `undefined` where that is too long
+   * Whether a session was disconnected after a position, as far as the log has told. `undefined` if that is too long
    * ago to know.
    */
   isDisconnectedAfter(session: string, position: number): boolean | undefined {
@@ -178,13 +178,13 @@ export class Delivery implements ConnectionOwner {
     this.#start();
   }
 
-  /** Resolves when every live connection has what is addressed to it up to a position. */
+  /** Resolves when every live connection has everything addressed to it up to a position. */
   settled(position: number): Promise<void> {
     if (this.#settled >= position) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ position, resolve }));
   }
 
-  /** Nothing more comes of what {@link Delivery.settled} waits for. */
+  /** Resolves all {@link Delivery.settled}: what they wait for will not come. */
   stopWaiting(): void {
     for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
@@ -204,16 +204,16 @@ export class Delivery implements ConnectionOwner {
     if (start.position !== undefined) {
       connection.lagging = true;
       this.lagging++;
-      // A server whose log lags behind another's may be shown a cursor it has not come to: the log itself knows.
+      // The cursor may come from a server that is ahead of this one. The log itself knows the position.
       if (start.position > head) void this.#readLog(connection);
     }
     return connection;
   }
 
-  /** The first bytes of a stream: how long to wait before reconnecting, and the position it goes on from. */
+  /** The first bytes of a stream: how long to wait before reconnecting, and where it goes on from. */
   #preamble({ cursor, lagging }: Connection): Chunk {
     if (cursor === NOWHERE) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
-    // Not what a fan-out is covering just now: it may not have come to this connection yet.
+    // Not the position of a fan-out under way, which may not have reached this connection yet.
     const position = lagging ? cursor : Math.max(cursor, this.#settled);
     if (this.#opening?.position !== position) {
       const text = `retry: ${this.#options.retry}\nid: ${formatCursor(this.#epoch, position)}\n\n`;
@@ -226,9 +226,10 @@ export class Delivery implements ConnectionOwner {
   end(connection: Connection, reason: EndReason, last?: Chunk): void {
     if (connection.ended) return;
     const takesNothing = connection.greeted && !connection.ready;
-    // Those that were replaced would pile up, in no count of the session's: what is dropped its client asks for again.
+    // A replaced connection no longer counts against its session, so slow ones could pile up. It is cut; its client
+    // asks again for what it missed.
     const isCut = reason === "stalled" || (reason === "replaced" && takesNothing);
-    // What the reader has not taken yet goes first; one that takes nothing must not hold on to its stream for ever.
+    // What the reader has not taken yet goes first. A reader that takes nothing must not keep its stream for ever.
     const isLater = takesNothing && !isCut;
     if (isLater) this.leaving.set(connection, last);
     this.#remove(connection, reason);
@@ -236,7 +237,7 @@ export class Delivery implements ConnectionOwner {
     else if (!isLater) connection.sink?.end(last);
   }
 
-  /** Lets go of a connection that was ended and whose reader takes nothing. */
+  /** Lets go of an ended connection whose reader takes nothing. */
   abandon(connection: Connection): void {
     if (this.leaving.delete(connection)) connection.sink?.abort();
   }
@@ -269,7 +270,7 @@ export class Delivery implements ConnectionOwner {
     this.#observer.ended(connection, reason);
   }
 
-  /** Sees to it that a fan-out comes. All that is sent in the same turn of the event loop leaves together. */
+  /** Starts fan-outs unless they run. Everything sent in one turn of the event loop leaves together. */
   #start(): void {
     if (this.#running) return;
     this.#running = true;
@@ -287,11 +288,11 @@ export class Delivery implements ConnectionOwner {
       } catch (error) {
         this.#observer.failed("a fan-out", error);
       }
-      // What it cost is only known when the event loop has come round: `enqueue` returns before anything is written.
+      // Its cost is known only when the event loop has come round: `enqueue` returns before anything is written.
       await this.#turns.next();
       const ended = performance.now();
-      // Also when nothing new is there yet: with 6 000 connections and an event every 100 ms, fan-outs took 85 % of the
-      // core from the clients that were still to connect.
+      // Also if nothing new is there yet: with 6 000 connections and an event every 100 ms, fan-outs took 85 % of the
+      // core from clients that were still connecting.
       const longest = Math.min(MAX_WAIT, this.registry.connections.size * MAX_WAIT_EACH);
       this.#notBefore = ended + Math.min(ended - started, longest);
     }
@@ -318,7 +319,7 @@ export class Delivery implements ConnectionOwner {
           this.#deliverAlone(connection, range, heartbeat);
         } else if (chunk !== undefined) this.#deliver(connection, range, chunk, position);
         else if (heartbeat && connection.ready) this.#write(connection, heartbeat);
-        // A log that began anew meanwhile has reset everyone.
+        // If the log started over meanwhile, everyone has been reset.
         if (turns.isOver() && (await turns.next(), window !== this.#window)) return;
       }
     }
@@ -336,7 +337,7 @@ export class Delivery implements ConnectionOwner {
     });
   }
 
-  /** Whom a range is for: groups, which share chunks, and connections that get something of their own. */
+  /** The recipients of a range: groups, which share chunks, and connections that get events of their own. */
   #recipients(range: Range, everyone: boolean): {
     groups: Iterable<Group>;
     alone: Set<Connection> | undefined;
@@ -389,14 +390,14 @@ export class Delivery implements ConnectionOwner {
       connection.cursor = Math.max(connection.cursor, range.from);
       connection.lagging = true;
       this.lagging++;
-      // One whose stream nobody has begun to read does not lag behind: it is on its way.
+      // A stream that nobody has begun to read does not lag: its reader is on the way.
       if (connection.greeted) this.#observer.lagged(connection);
       return;
     }
     connection.cursor = position;
     this.#write(connection, chunk);
     if (position === range.to || connection.ended) return;
-    // More than one chunk may hold: the rest follows as the sink takes it.
+    // It is more than fits in one chunk: the rest follows as the sink takes it.
     connection.lagging = true;
     this.lagging++;
     this.#catchUp(connection);
@@ -411,7 +412,7 @@ export class Delivery implements ConnectionOwner {
       }
       if (connection.cursor >= connection.endsAt) break;
       if (connection.cursor < this.#window.start) return void this.#readLog(connection);
-      // Not beyond what a fan-out has looked at: a disconnect may come there, before what supersedes an event.
+      // Not beyond the last fan-out: a disconnect may be there, before the event that supersedes another.
       const to = Math.min(this.#flushed, connection.endsAt);
       if (connection.cursor < to) {
         const { session, group } = connection;
@@ -429,7 +430,7 @@ export class Delivery implements ConnectionOwner {
     if (connection.cursor >= connection.endsAt) this.end(connection, "disconnect");
   }
 
-  /** Catches up from the log itself, with what the window does not hold. */
+  /** Catches up from the log itself, where the window does not reach back far enough. */
   async #readLog(connection: Connection): Promise<void> {
     connection.reading = true;
     const epoch = this.#epoch;
@@ -438,10 +439,10 @@ export class Delivery implements ConnectionOwner {
       const entries = await this.#options.log.read(connection.cursor, LOG_PAGE);
       connection.reading = false;
       if (connection.ended) return;
-      // What a log that began anew held before is void; its cursor was set meanwhile.
+      // If the log started over meanwhile, the answer is void, and the cursor has been set already.
       if (epoch === this.#epoch) {
         if (entries === null) connection.cursor = NOWHERE;
-        // One whose stream nobody has begun to read asks again when it has room.
+        // A stream that nobody has begun to read asks again when it has room.
         else if (connection.ready && connection.cursor < this.#window.start) {
           this.#deliverFromLog(connection, entries, head);
         }
@@ -450,12 +451,12 @@ export class Delivery implements ConnectionOwner {
     } catch (error) {
       connection.reading = false;
       this.#observer.failed("reading the log", error);
-      // Its client comes back with the same cursor: late, but nothing is lost.
+      // The client comes back with the same cursor: late, but nothing is lost.
       this.end(connection, "log");
     }
   }
 
-  /** `head`: that of the window when the log was asked. What came later is not in the answer, or only in part. */
+  /** `head`: the window's head when the log was asked. Later entries are not in the answer, or only in part. */
   #deliverFromLog(connection: Connection, entries: readonly LogEntry[], head: number): void {
     const end = Math.min(this.#window.start, connection.endsAt);
     const before = entries.filter((entry) => entry.position <= end);
@@ -465,14 +466,14 @@ export class Delivery implements ConnectionOwner {
       to: before.length < entries.length ? end : newest,
       limit: this.#options.maxBufferedBytes,
     };
-    // A disconnect that comes later would end it before it gets what superseded an event.
+    // A later disconnect would end it before it gets the event that supersedes another.
     const upTo = Math.min(this.#flushed, connection.endsAt);
     const { chunk, position } = select(before, session, group.audience, range, upTo);
     connection.cursor = position;
     if (chunk) this.#write(connection, chunk);
   }
 
-  /** Tells a connection that events are lost, and goes on from here; later, when its sink has no room now. */
+  /** Tells a connection that it has lost events, and goes on from here. Waits until its sink has room. */
   #reset(connection: Connection): void {
     if (!connection.lagging) {
       connection.lagging = true;
@@ -494,7 +495,7 @@ export class Delivery implements ConnectionOwner {
     try {
       connection.ready = connection.sink!.write(chunk);
     } catch (error) {
-      // A middleware may have put anything in the way of a response: its failure is this connection's end, and no other's.
+      // A middleware may have wrapped the response in anything. If that fails, this connection ends, and no other.
       connection.ready = false;
       this.#observer.failed("writing to a connection", error);
       if (!connection.ended) this.#remove(connection, "client");
@@ -502,12 +503,12 @@ export class Delivery implements ConnectionOwner {
     }
   }
 
-  /** A comment keeps proxies and clients from giving up; the id keeps an idle client's position in the history. */
+  /** The comment keeps proxies and clients from giving up. The id keeps an idle client's position in the history. */
   #heartbeat(position: number): Chunk {
     return new Chunk(encode(`:\nid: ${formatCursor(this.#epoch, position)}\n\n`), 0);
   }
 
-  /** The connections that an instruction ends: those opened before it. They get nothing that was sent after it. */
+  /** The connections that an instruction ends: those opened before it. They get nothing sent after it. */
   #dismiss(entry: LogEntry): Connection[] {
     if (entry.instruction !== DISCONNECT) return [];
     const found = [...this.registry.sessions.get(entry.to.slice(1)) ?? []]

@@ -1,28 +1,28 @@
 /**
- * Which sessions were disconnected lately: for requests that came in before, and would open a connection after it.
+ * Which sessions were disconnected lately, for requests that came in before and would open a connection afterwards.
  *
  * @module
  */
 
 /**
- * How many sessions are remembered. A request that was at `authenticate` while more than these were disconnected is
- * asked to come again: nobody can tell whether its own was one of them.
+ * How many sessions are remembered. If more than these are disconnected while a request is at `authenticate`, the
+ * request must come again: nobody can tell whether its session was one of them.
  */
 const MOST = 1_000;
 
-/** The last disconnect of each session, as far back as {@link MOST} of them go. */
+/** The last disconnect of each session, for the latest {@link MOST} sessions. */
 export class Disconnects {
-  /** Where each session was disconnected, the one that was so longest ago first. */
+  /** Where each session was disconnected, the oldest first. */
   readonly #positions = new Map<string, number>();
   /** Every disconnect after this position is known. */
   #start: number;
 
-  /** None before `head`, where a life of the log begins. */
+  /** No disconnects, from `head` on, where a life of the log begins. */
   constructor(head: number) {
     this.#start = head;
   }
 
-  /** A session is disconnected at a position of the log, the newest of all. */
+  /** A session is disconnected at the newest position of the log. */
   add(session: string, position: number): void {
     this.#positions.delete(session);
     this.#positions.set(session, position);
@@ -32,7 +32,7 @@ export class Disconnects {
     this.#start = forgotten;
   }
 
-  /** Whether a session was disconnected after a position; `undefined` where that is too long ago to know. */
+  /** Whether a session was disconnected after a position; `undefined` if that is too long ago to know. */
   isAfter(session: string, position: number): boolean | undefined {
     if ((this.#positions.get(session) ?? -1) > position) return true;
     return position >= this.#start ? false : undefined;

@@ -1,8 +1,8 @@
 /**
  * The hub: what a server sends with and subscribes to.
  *
- * It checks what comes in, appends it to its log, and hands what the log tells to {@link Delivery}. It holds no event
- * and no queue of its own.
+ * It checks what comes in, appends it to its log, and hands the log's entries to {@link Delivery}. It holds no event
+ * and no queue itself.
  *
  * @module
  */
@@ -74,21 +74,21 @@ const COUNTERS = {
   refusedQueries: 0,
 };
 
-/** How the handler opens a connection of a hub without a stream, for a sink of the entry point's. */
+/** How the handler opens a connection without a stream, for a sink of the entry point. */
 export const OPEN: unique symbol = Symbol("streamside.open");
 
-/** How the handler counts what it refuses. */
+/** How the handler counts its refusals. */
 export const COUNT: unique symbol = Symbol("streamside.count");
 
 /** A hub of {@link createHub}, as the handler sees it. */
 export interface OpenableHub extends Hub {
-  /** Its log has been reached: subscribers are taken. */
+  /** It has reached its log, and takes subscribers. */
   readonly isOpen: boolean;
-  /** Throws what every subscriber gets while none is taken: while it drains, is full, or has not reached its log. */
+  /** Throws if it takes no subscribers: while it drains, is full, or has not reached its log. */
   assertOpen(): void;
-  /** As {@link Hub.subscribe}, for a sink that is still to be set. */
+  /** As {@link Hub.subscribe}, for a sink that is set later. */
   [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
-  /** Counts one more. */
+  /** Counts one refusal. */
   [COUNT](refused: "refusedBodies" | "refusedQueries"): void;
 }
 
@@ -186,7 +186,7 @@ class LogHub implements OpenableHub {
   assertOpen(): void {
     if (this.draining) throw closed();
     if (!this.isOpen) throw notOpen();
-    // Who replaces a connection of its own finds room.
+    // A session that replaces its own connection always finds room.
     if (this.#onSessionLimit === "refuse") this.#assertRoom();
   }
 
@@ -265,7 +265,7 @@ class LogHub implements OpenableHub {
     });
     if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
     if (epoch === this.#delivery.epoch) return;
-    // A log that began anew meanwhile may have lost it before it told of it.
+    // If the log started over meanwhile, it may have lost the instruction before telling it.
     for (const connection of this.#registry.sessions.get(session) ?? []) {
       if (connection.number <= last) this.#delivery.end(connection, "disconnect");
     }
@@ -337,7 +337,7 @@ class LogHub implements OpenableHub {
   }
 
   #checkSize(event: string, data: string): void {
-    // A line break takes seven bytes, every other UTF-16 unit three at most: mostly nothing needs to be counted.
+    // A line break takes seven bytes and any other UTF-16 unit at most three. So mostly nothing has to be counted.
     if (event.length * 3 + data.length * 7 + 32 <= this.maxEventBytes) return;
     const size = byteLength(formatEvent(event, data, ""));
     if (size <= this.maxEventBytes) return;
@@ -363,7 +363,7 @@ class LogHub implements OpenableHub {
     }
   }
 
-  /** A connection does not outlive a disconnect that came after its request, also where it opens only now. */
+  /** A disconnect ends each connection whose request came before it, also one that opens only now. */
   #assertConnected(session: string, requestedAt: string | undefined): void {
     if (requestedAt === undefined) return;
     if (typeof requestedAt !== "string") {
@@ -411,7 +411,7 @@ class LogHub implements OpenableHub {
   }
 
   #assertRoom(): void {
-    // One that was ended takes its socket's place until its reader has taken what is left, or stalls.
+    // An ended connection keeps its place until its reader has taken the rest or stalls.
     const open = this.#delivery.places;
     if (open < this.#maxConnections) return;
     this.#counters.refusedConnections++;
@@ -477,7 +477,7 @@ class LogHub implements OpenableHub {
     this.logger.debug(`streamside: ${what} ${number} of ${redact(session)}${why}`);
   }
 
-  /** Lets go of a connection that was ended, and whose reader does not take what was to come before the end. */
+  /** Lets go of an ended connection whose reader does not take its last bytes. */
   readonly #abandon = (connection: Connection, reason: EndReason): void => {
     this.#debug("drop", connection, reason);
     this.#delivery.abandon(connection);
@@ -501,7 +501,7 @@ function checkMethods(what: string, value: object, names: readonly string[]): vo
   }
 }
 
-/** An epoch stands in ids, and comes back in a header. */
+/** An epoch is part of ids, which come back in a header. */
 function checkEpoch(epoch: unknown): void {
   if (typeof epoch === "string" && /^[!-~]{1,256}$/.test(epoch)) return;
   throw invalid(
@@ -509,7 +509,7 @@ function checkEpoch(epoch: unknown): void {
   );
 }
 
-/** The sessions that `except` names, in an array of our own: what the caller does with its own afterwards is not seen. */
+/** The sessions that `except` names, copied: the caller may change its array after the call. */
 function sessionsOf(options?: BroadcastOptions): string[] | undefined {
   const except = options?.except ?? undefined;
   if (except === undefined) return undefined;
@@ -524,7 +524,7 @@ function sessionsOf(options?: BroadcastOptions): string[] | undefined {
 }
 
 function channelsOf({ channels }: SubscribeOptions): Set<string> {
-  // A string is iterable too: its letters would be taken for channels.
+  // A string is iterable too, and its letters would become channels.
   if (typeof channels === "string" || !(Symbol.iterator in Object(channels ?? []))) {
     throw invalid(`channels must be a list of names, got ${quote(channels)}.`);
   }

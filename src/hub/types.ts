@@ -1,5 +1,5 @@
 /**
- * What a hub promises: its options, its members, and what it tells.
+ * What a hub promises: its options, its members and its events.
  *
  * @module
  */
@@ -18,7 +18,9 @@ export type EventName<Events extends EventMap> = Extract<keyof Events, string>;
 
 /** Options of {@link createHub}. */
 export interface HubOptions {
-  /** Where events are held. Hubs that share a log are one service. Default: a {@link memoryLog} bounded by `history`. */
+  /**
+   * Where events are held. Hubs that share a log are one service. Default: a {@link memoryLog} bounded by `history`.
+   */
   readonly log?: Log;
   /** How often an open stream gets a heartbeat, in ms. Default: 15 000. */
   readonly heartbeat?: number;
@@ -26,26 +28,29 @@ export interface HubOptions {
   readonly retry?: number;
   /** How much of the log this process holds: `{ events, bytes, age }`. See {@link HistoryOptions} for the defaults. */
   readonly history?: HistoryOptions;
-  /** The largest event, in bytes as it goes out but for its id. Default: 1 048 576. */
+  /** The largest event, in bytes as it goes out, without its id. Default: 1 048 576. */
   readonly maxEventBytes?: number;
   /**
-   * How many connections this process takes, those included that were ended while their readers took nothing. Default:
+   * How many connections this process takes. Ended ones count until their readers have taken the last bytes. Default:
    * no limit.
    */
   readonly maxConnections?: number;
   /** How many connections one session may have in this process. Default: no limit. */
   readonly maxConnectionsPerSession?: number;
-  /** What a connection over `maxConnectionsPerSession` gets: `"refuse"` it, or `"close-oldest"`. Default: `"refuse"`. */
+  /**
+   * What happens at a connection over `maxConnectionsPerSession`: `"refuse"` it, or `"close-oldest"`. Default:
+   * `"refuse"`.
+   */
   readonly onSessionLimit?: "refuse" | "close-oldest";
   /** How many channels one connection may subscribe to. Default: 100. */
   readonly maxChannelsPerConnection?: number;
-  /** How many bytes are handed to one connection before it has to take them. Default: 65 536. */
+  /** How many bytes are handed to one connection before it must take them. Default: 65 536. */
   readonly maxBufferedBytes?: number;
   /** A connection that takes nothing at all for this long is closed, in ms. Default: 60 000. */
   readonly stallTimeout?: number;
   /**
-   * How long a connection may be open, in ms; spread downwards by up to a quarter, so that long-lived connections move
-   * between servers and not all at once. Default: no limit.
+   * How long a connection may be open, in ms, so that long-lived connections move between servers. Each gets up to a
+   * quarter less, so that they do not all move at once. Default: no limit.
    */
   readonly maxAge?: number;
   /** Where the hub logs to. Default: warnings and errors to `console`. */
@@ -54,13 +59,13 @@ export interface HubOptions {
 
 /** Options of {@link Hub.send} and {@link Hub.publish}. */
 export interface SendOptions {
-  /** A connection that lags gets only the newest event with this key among those to the same session or channel. */
+  /** A connection that lags gets only the newest of the events to the same session or channel with this key. */
   readonly key?: string;
 }
 
 /** Options of {@link Hub.broadcast}. */
 export interface BroadcastOptions extends SendOptions {
-  /** A session, or several, that do not get it. */
+  /** A session or several that do not get it. */
   readonly except?: string | readonly string[];
 }
 
@@ -80,15 +85,15 @@ export interface SubscribeOptions {
   readonly lastEventId?: string | null;
   /**
    * Where the log stood when the request came in: {@link Hub.cursor}, taken before anything is awaited. A session that
-   * was disconnected since gets no stream: who has logged out is not let in by a check that was under way. Default: the
-   * request has just come in.
+   * was disconnected since then gets no stream, so a check that was under way does not let in a session that has logged
+   * out. Default: the request has just come in.
    */
   readonly requestedAt?: string;
   /** When the stream ends, as a Date or in ms since the epoch. Default: never. */
   readonly expires?: Date | number;
 }
 
-/** Counters. Those in the first group tell how it is now, the others how often since the hub was created. */
+/** Counters. The first group says how it is now, the others how often since the hub was created. */
 export interface HubStats {
   /** Open connections. */
   readonly connections: number;
@@ -137,7 +142,7 @@ export interface HubStats {
   readonly refusedQueries: number;
 }
 
-/** What {@link Hub.on} tells of, by name. */
+/** The events of {@link Hub.on}, by name. */
 export interface HubEvents {
   /** A connection was opened. */
   connect: { session: string; channels: readonly string[]; resumed: boolean };
@@ -196,7 +201,7 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   ): Promise<SendResult>;
 
   /**
-   * Sends to everyone, on every server, but for the sessions in `options.except`. As {@link Hub.send} in all else.
+   * Sends to everyone, on every server, except the sessions in `options.except`. As {@link Hub.send} in all else.
    *
    * @example
    * ```ts
@@ -212,13 +217,13 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   /**
    * Opens a stream of a session's events in the event stream format (WHATWG HTML 9.2). Cancel it to end it.
    *
-   * A cursor that the log does not hold starts it with `streamside:reset`. What it gives out is the reader's to do with
-   * as it likes, but for writing into a chunk of more than 4 KiB in place: others may share it.
+   * If the log does not hold the cursor, the stream starts with `streamside:reset`. The reader may do with its chunks
+   * what it likes, except write into one of more than 4 KiB: others may share it.
    *
-   * Where something is awaited between the request and this call, `requestedAt` is how a logout meanwhile is heeded.
+   * If anything is awaited between the request and this call, pass `requestedAt`, so that a logout meanwhile counts.
    *
-   * @throws {StreamsideError} `disconnected`, `too-many-connections`, `too-many-connections-of-session`, `too-many-channels`,
-   *   `invalid-argument`, `log-unavailable`, `closed`
+   * @throws {StreamsideError} `disconnected`, `too-many-connections`, `too-many-connections-of-session`,
+   *   `too-many-channels`, `invalid-argument`, `log-unavailable`, `closed`
    * @example
    * ```ts
    * const requestedAt = hub.cursor();
@@ -233,7 +238,7 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   /**
    * Where the log stands now: render it into a page as `lastEventId`, and the page misses nothing from then on.
    *
-   * @throws {StreamsideError} `log-unavailable` while the log has not been reached yet
+   * @throws {StreamsideError} `log-unavailable` until the hub has reached its log
    */
   cursor(): string;
 
@@ -241,20 +246,20 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   sessions(): string[];
 
   /**
-   * Ends a session's connections, on every server; what was sent before is delivered first. A subscribe that came in
-   * before and is still at `authenticate` is refused. Its clients try to reconnect: `authenticate` is where they are
-   * refused.
+   * Ends a session's connections, on every server. Events that were sent before are delivered first. A subscribe that
+   * came in before and is still at `authenticate` is refused. The session's clients will try to reconnect: refuse them
+   * in `authenticate`.
    *
    * @throws {StreamsideError} `invalid-argument`, `log-unavailable`, `closed`
    */
   disconnect(session: string): Promise<void>;
 
-  /** Counters, as of now. */
+  /** The counters as they are now. */
   stats(): HubStats;
 
   /**
-   * Tells of what happens in this process. Returns how to stop. A listener that throws, or whose promise rejects, is
-   * logged and harms nothing.
+   * Listens to what happens in this process. Returns how to stop. If a listener throws, or its promise rejects, the
+   * error is logged and harms nothing.
    *
    * @example
    * ```ts
@@ -276,9 +281,9 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   readonly logger: Logger;
 
   /**
-   * Drains: refuses new subscribers, ends the open streams spread over `within` ms, each told to reconnect after a
-   * time of its own, and resolves when all are gone; one whose reader takes nothing is cut off a second later. Sending
-   * works until then. Again: the same promise.
+   * Drains: refuses new subscribers and ends the open streams, spread over `within` ms. Each client is told its own
+   * time to reconnect after. Resolves when all streams are gone; readers that take nothing are cut off a second later.
+   * Sending works until then. Calling it again gives the same promise.
    *
    * @throws {StreamsideError} `invalid-argument`
    * @example
