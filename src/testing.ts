@@ -36,7 +36,7 @@ export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
 
 /**
  * Makes a client that calls a handler directly: no port, no network, no address. It is `createClient` with
- * `fetch: handler`, and connects when `connect()` is called.
+ * a `fetch` that calls the handler, and connects when `connect()` is called.
  *
  * @example
  * ```ts
@@ -53,7 +53,10 @@ export function createTestClient<Events extends CheckedEvents<Events> = Record<s
   handler: (request: Request) => Response | Promise<Response>,
   { url = "/api/v1/sse/subscribe", ...options }: TestClientOptions = {},
 ): Client<Events> {
-  return createClient<Events>(new URL(url, "http://localhost"), { ...options, fetch: handler });
+  return createClient<Events>(new URL(url, "http://localhost"), {
+    ...options,
+    fetch: (url, init) => handler(new Request(url, init)),
+  });
 }
 
 /** The options of {@link collect}. */

@@ -38,11 +38,11 @@ describe("streamside/testing", () => {
     await hub.close();
   });
 
-  test("createClient with fetch: handler needs no address either, and resumes", async () => {
+  test("createClient with a handler as its fetch needs no address either, and resumes", async () => {
     const hub = createHub<Events>();
     const handler = createHandler(hub, { authenticate, basePath: "/sse" });
     const client = createClient<Events>("/sse/subscribe", {
-      fetch: handler,
+      fetch: (url, init) => handler(new Request(url, init)),
       lastEventId: await hub.cursor(),
     });
     await hub.send("a", "progress", 1);

@@ -29,6 +29,7 @@ export type {
 } from "../event-map.ts";
 export type { JsonEvent, StreamEvent } from "./event.ts";
 export { EventSource, type EventSourceInit } from "./event-source.ts";
+export { type Problem, RefusedError } from "./refusal.ts";
 export type {
   Client,
   ClientErrorEvent,

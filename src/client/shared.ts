@@ -25,7 +25,7 @@
 import type { CheckedEvents } from "../event-map.ts";
 import { StreamMessage } from "./event.ts";
 import { StreamClient } from "./stream.ts";
-import { ClientTarget, CLOSED, CONNECTING, OPEN } from "./target.ts";
+import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
 import type { Client, ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
 
@@ -392,7 +392,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     if (this.readyState != OPEN) return;
     this.#readAlong();
     const to = this.lastEventId = this.#trail[this.#place]!;
-    this.deliver(new StreamMessage("reset", "", to, new URL(this.url).origin, this));
+    this.deliver(new StreamMessage(RESET, "{}", to, new URL(this.url).origin, this));
   }
 }
 

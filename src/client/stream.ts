@@ -4,10 +4,13 @@
  *
  * @module
  */
-import { createParser } from "eventsource-parser";
+import { onAbort } from "./abort.ts";
 import { backoff } from "./backoff.ts";
 import { StreamMessage } from "./event.ts";
-import { ClientTarget, CLOSED, CONNECTING, OPEN } from "./target.ts";
+import { createParser } from "./parser.ts";
+import { isStream, type Problem, refusalOf, type RefusedError } from "./refusal.ts";
+import { request } from "./request.ts";
+import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
 
@@ -17,10 +20,27 @@ export interface StreamOptions extends ClientOptions {
   standard?: boolean;
 }
 
+/** What an `error` event tells. */
 interface Failure {
-  status?: number;
   error: unknown;
+  status?: number | undefined;
+  problem?: Problem | undefined;
 }
+
+/** How an attempt or a wait ends: for good, or until the next attempt, which begins after `retry` milliseconds. */
+type End = { close: CloseReason } | { retry: number; attempt: number };
+
+/** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
+const LONGEST = 2e9;
+
+/** A timer that is so late, in milliseconds, tells that the machine slept or the process was frozen. */
+const SLEPT = 10_000;
+
+/** A longer id is not sent, in bytes: servers refuse requests whose headers come to 8 or 16 KiB. */
+const LONGEST_ID = 4096;
+
+/** What no header may have (RFC 9110, 5.5); Node's `fetch` throws for it. */
+const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
  * A client is closed, waiting to reconnect, connecting, or open. Each state but open, which follows from connecting,
@@ -30,8 +50,10 @@ interface Failure {
 export class StreamClient extends ClientTarget<StreamOptions> {
   #state: AbortController = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer's time is up; it may go off before. */
-  #due!: number;
+  /** When the timer's time is up, by the clock that nobody sets; the timer may fire before. */
+  #due = 0;
+  /** How far the clock of the day was ahead of that one when the server was last heard, or the wait began. */
+  #ahead = 0;
   /** The wait before the first attempt that the stream asks for with `retry:`, in place of the option's. */
   #delay: number | undefined;
   #attempts = 0;
@@ -39,11 +61,11 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   get reconnectAttempts(): number {
     // A connection that stood for a second has lasted; a server that accepts and drops is still failing.
-    return Date.now() - this.#openedAt! > 1000 ? 0 : this.#attempts;
+    return performance.now() - this.#openedAt! > 1000 ? 0 : this.#attempts;
   }
 
   connect(): void {
-    if (this.readyState == CLOSED) this.reconnect();
+    if (this.readyState === CLOSED) this.reconnect();
   }
 
   reconnect(): void {
@@ -55,72 +77,101 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   }
 
   close(): void {
-    this.#leave("closed");
+    this.#close("closed");
   }
 
   /** Called after each chunk. */
   protected fed(): void {}
 
   /** Ends the state that was, with whatever is under way in it, and begins another; a `final` one heeds nothing more. */
-  #become(readyState: number, final?: unknown): AbortSignal {
+  #become(readyState: number, final?: boolean): AbortSignal {
     const last = this.#state;
     const { signal } = this.#state = new AbortController();
     this.readyState = readyState;
     this.#openedAt = undefined;
     clearTimeout(this.#timer);
     last.abort();
-    if (!final) {
-      this.options.signal?.addEventListener("abort", () => this.#leave("aborted"), { signal });
+    // Whoever hears the request abort may have begun yet another state.
+    if (!final && !signal.aborted) {
+      signal.addEventListener("abort", onAbort(this.options.signal, () => this.#close("aborted")));
     }
     return signal;
   }
 
-  /** Ends the attempt or the wait: closes for a reason; without one waits for the next attempt, or gives up. */
-  #leave(reason?: CloseReason, failure?: Failure, atLeast = 0): void {
-    const { wake = true, standard, reconnect } = this.options;
+  /** Ends an attempt that failed, and waits for the next one or gives up. */
+  #fail(failure: Failure, atLeast = 0): void {
+    const end = this.#endAfter(atLeast);
+    if ("close" in end) this.#close(end.close, failure);
+    else this.#retry(end.retry, end.attempt, failure);
+  }
+
+  #endAfter(atLeast: number): End {
     const attempt = this.reconnectAttempts + 1;
-    // Forever, when there is no next attempt.
-    const delay = reason ? Infinity : Math.max(
-      // `retry: 0` is for the first attempt: from 0, the others would all be over within milliseconds.
-      backoff(attempt, reconnect, attempt > 1 ? this.#delay || undefined : this.#delay),
-      atLeast,
-    );
-    const gone = delay == Infinity;
-    const wasClosed = this.readyState == CLOSED;
-    const signal = this.#become(gone ? CLOSED : CONNECTING, reason);
-    if (reason && wasClosed) return this.end();
-    if (!gone && !signal.aborted) {
+    // `retry: 0` is for the first attempt: from 0, the others would all be over within milliseconds.
+    const base = attempt > 1 ? this.#delay || undefined : this.#delay;
+    const retry = Math.max(backoff(attempt, this.options.reconnect, base), atLeast);
+    return retry === Infinity ? { close: "attempts" } : { retry, attempt };
+  }
+
+  #retry(delay: number, attempt: number, failure: Failure): void {
+    const signal = this.#become(CONNECTING);
+    if (!signal.aborted) {
       this.#attempts = attempt;
       this.#wait(delay);
+      this.#untilWoken(signal);
     }
-    if (!reason && wake) {
-      // The network or the page came back: no use in waiting, nor in having given up.
-      onWake(() => this.reconnect(), signal);
-    }
+    this.emit("error", failure);
+    if (!signal.aborted && !this.options.standard) this.emit("reconnecting", { attempt, delay });
+  }
+
+  #close(reason: CloseReason, failure?: Failure): void {
+    const wasClosed = this.readyState === CLOSED;
+    const signal = this.#become(CLOSED, reason !== "attempts");
+    if (wasClosed) return this.end();
+    if (reason === "attempts") this.#untilWoken(signal);
     if (failure) this.emit("error", failure);
-    // A listener may have connected or closed meanwhile; what is over anyway is told, though it closed.
-    if (signal.aborted && !(gone && this.readyState == CLOSED)) return;
-    if (gone) this.end();
-    if (standard) return;
-    if (gone) this.emit("close", { reason: reason ?? "attempts" });
-    else this.emit("reconnecting", { attempt, delay });
+    // An error listener may have connected again.
+    if (this.readyState !== CLOSED) return;
+    this.end();
+    if (!this.options.standard) this.emit("close", { reason });
+  }
+
+  /** Has the network or the page that comes back start an attempt: no use in waiting, nor in having given up. */
+  #untilWoken(state: AbortSignal): void {
+    if (this.options.wake === false) return;
+    onWake(() => this.reconnect(), state);
+  }
+
+  /** Sets the one timer: for the wait before an attempt, or, with a `timeout`, for silence of that long. */
+  #wait(time: number, timeout?: number): void {
+    this.#expect(time);
+    this.#watch(timeout);
+  }
+
+  /** The server was heard, or a wait begins: the time is up in `time` milliseconds. */
+  #expect(time: number): void {
+    const now = performance.now();
+    this.#due = now + time;
+    this.#ahead = Date.now() - now;
   }
 
   /**
-   * Sets the one timer: for the wait before an attempt, or, with a `timeout`, for silence of that long. It stays as it is
-   * while chunks come: setting it anew for each took as long as parsing fifty events.
+   * The timer stays as it is while chunks come: setting it anew for each took as long as parsing fifty events.
+   *
+   * Time is measured by `performance.now()`, since the clock of the day is set now and then. While the machine sleeps it
+   * may stand still; then the other clock gets ahead of it. That one set forward looks the same, and does no harm: one
+   * attempt comes too early.
    */
-  #wait(time: number, timeout?: number): void {
-    this.#due = Date.now() + time;
+  #watch(timeout: number | undefined): void {
     this.#timer = setTimeout(() => {
-      const late = Date.now() - this.#due;
-      // Ten seconds late: the machine slept, and the world is another.
-      if (late > 10_000) this.reconnect();
+      const now = performance.now();
+      const late = now - this.#due;
+      const slept = Math.max(late, Date.now() - now - this.#ahead) > SLEPT;
+      if (slept) this.reconnect();
       else if (!timeout) this.#start();
-      else if (late < 0) this.#wait(-late, timeout);
-      else this.#leave(undefined, { error: Error(timeout + " ms silent") });
-      // Asked for more than 2 ** 31 - 1, it would fire at once.
-    }, Math.min(time, 2e9));
+      else if (late < 0) this.#watch(timeout);
+      else this.#fail({ error: new Error(`The server was silent for ${timeout} ms (timeout)`) });
+    }, Math.min(this.#due - performance.now(), LONGEST));
   }
 
   /**
@@ -133,84 +184,106 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       // Calls that follow each other at once end in one request.
       await null;
       if (signal.aborted) return;
-      const {
-        fetch: send = fetch,
-        headers: given,
-        maxEventBytes = 2 ** 24,
-        onComment,
-        standard,
-        timeout = 45_000,
-        // `method`, `body` and `credentials`; no other option is one of a request.
-        ...init
-      } = this.options;
+      const { headers, standard, timeout = 45_000 } = this.options;
       if (timeout) this.#wait(timeout, timeout);
-      const asks = typeof given == "function";
-      const headers = new Headers(asks ? await given() : given);
-      if (signal.aborted) return;
-      headers.set("Accept", "text/event-stream");
-      // A header is bytes: the standard sends the id as UTF-8, one character a byte.
-      const id = unescape(encodeURIComponent(this.lastEventId));
-      if (id) headers.set("Last-Event-ID", id);
-      // Kept until there is a response: a Request that nobody holds Node.js collects, and then no abort ends its fetch.
-      const request = new Request(this.url, { ...init, headers, cache: "no-store", signal });
-      const response = await send(request);
-
-      const reader = response.body?.getReader();
-      // Asking the signal at each event would cost as much as parsing it.
-      let live = true;
+      const id = this.#sendableId();
+      const [response, url] = await this.#request(signal, id);
       const cancel = () => {
-        live = false;
-        reader?.cancel().catch(() => {});
+        response.body?.cancel().catch(() => {});
       };
       if (signal.aborted) return cancel();
-      signal.onabort = cancel;
-
-      const { status } = response;
-      const type = response.headers.get("Content-Type");
-      if (status != 200 || !/^text\/event-stream *(;|$)/i.test(type!)) {
-        if (status == 401 && asks && !challenged) return this.#start(true);
-        // In seconds, or a date (RFC 9110 10.2.3).
-        const after = response.headers.get("Retry-After") as string;
-        return this.#leave(
-          !standard && /408|429|5../.test(status as unknown as string) ? undefined : "server",
-          { status, error: Error(status + " " + type) },
-          Math.min(+after * 1000 || Date.parse(after) - Date.now() || 0, 2e9),
-        );
+      if (response.status === 401 && typeof headers === "function" && !challenged) {
+        cancel();
+        return this.#start(true);
       }
-
-      this.readyState = OPEN;
-      this.#openedAt = Date.now();
-      this.emit("open");
-
-      const origin = new URL(response.url || request.url).origin;
-      const parser = createParser({
-        maxBufferSize: maxEventBytes,
-        onComment: onComment && ((comment) => {
-          if (live) this.call(onComment, comment);
-        }),
-        onId: (id) => {
-          if (live) this.lastEventId = id;
-        },
-        onRetry: (delay) => this.#delay = Math.min(delay, 2e9),
-        onEvent: ({ event = "message", data }) => {
-          if (!live) return;
-          if (event == "streamside:reset" && !standard) event = "reset";
-          this.deliver(new StreamMessage(event, data, this.lastEventId, origin, this));
-        },
-      });
-      // The parser takes the byte order mark away.
-      const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-      for (;;) {
-        const { value, done } = await reader!.read();
-        if (!live) return;
-        if (done) throw Error("Stream ended");
-        this.#due = Date.now() + timeout;
-        // Streaming is the slow way of Node's decoder; only a chunk that may end inside of a character needs it.
-        parser.feed(decoder.decode(value, { stream: !(value.at(-1)! < 128) }));
-        this.fed();
-      }
+      const refused = standard && isStream(response)
+        ? undefined
+        : await refusalOf(response, signal, (delay) => this.#delay = Math.min(delay, LONGEST));
+      if (signal.aborted) return;
+      if (refused) this.#refused(refused, response);
+      else await this.#read(response, new URL(response.url || url).origin, id === undefined);
     } catch (error) {
-      if (!signal.aborted) this.#leave(undefined, { error });
+      if (!signal.aborted) this.#fail({ error });
+    }
+  }
+
+  /** The last id as the bytes of a header, in UTF-8, one character a byte; nothing where it cannot be sent. */
+  #sendableId(): string | undefined {
+    const bytes = new TextEncoder().encode(this.lastEventId);
+    const id = bytes.length > LONGEST_ID ? "\0" : String.fromCharCode(...bytes);
+    if (!UNSENDABLE.test(id)) return id;
+    this.options.logger?.debug("The last event id cannot be sent", this.lastEventId.slice(0, 100));
+    return undefined;
+  }
+
+  /** Sends the request of an attempt; resolves with the response and the URL that it came from. */
+  async #request(signal: AbortSignal, id: string | undefined): Promise<[Response, string]> {
+    const { fetch = globalThis.fetch, headers, method, body, credentials, redirect } = this.options;
+    const sent = new Headers(typeof headers === "function" ? await headers() : headers);
+    signal.throwIfAborted();
+    sent.set("Accept", "text/event-stream");
+    if (id) sent.set("Last-Event-ID", id);
+    return await request(fetch, this.url, {
+      method: method ?? "GET",
+      body: body ?? null,
+      ...(credentials && { credentials }),
+      headers: Object.fromEntries(sent),
+      cache: "no-store",
+      signal,
+    }, redirect);
+  }
+
+  /** The server answered without a stream: for now, or for good. */
+  #refused(error: RefusedError, response: Response): void {
+    const { status, problem } = error;
+    const failure = { error, status, problem };
+    const temporary = !this.options.standard &&
+      (isStream(response) || /^(408|429|5..)$/.test(String(response.status)));
+    if (!temporary) return this.#close("server", failure);
+    // In seconds, or a date (RFC 9110, 10.2.3) of the server's clock.
+    const { headers } = response;
+    const after = headers.get("Retry-After") ?? "";
+    const now = Date.parse(headers.get("Date") ?? "") || Date.now();
+    const wait = Number(after) * 1000 || Date.parse(after) - now || 0;
+    this.#fail(failure, Math.min(wait, LONGEST));
+  }
+
+  /** Reads a stream to its end. `lost` when the server could not be told where to go on. */
+  async #read(response: Response, origin: string, lost: boolean): Promise<void> {
+    const { maxEventBytes, onComment, standard, timeout = 45_000 } = this.options;
+    const reader = response.body?.getReader();
+    // Comparing states says what `aborted` would: asking the signal at each event takes as long as parsing it.
+    const state = this.#state;
+    state.signal.onabort = () => {
+      reader?.cancel().catch(() => {});
+    };
+    const deliver = (type: string, data: string) => {
+      if (this.#state !== state) return;
+      this.deliver(new StreamMessage(type, data, this.lastEventId, origin, this));
+    };
+    const read = createParser({
+      onEvent: deliver,
+      onId: (id) => {
+        if (this.#state === state) this.lastEventId = id;
+      },
+      onRetry: (delay) => this.#delay = Math.min(delay, LONGEST),
+      onComment: onComment && ((comment) => {
+        if (this.#state === state) this.call(onComment, comment);
+      }),
+    }, maxEventBytes);
+
+    this.readyState = OPEN;
+    this.#openedAt = performance.now();
+    this.emit("open");
+    if (lost && !standard) deliver(RESET, "{}");
+    for (;;) {
+      if (!reader) throw new Error("The response has no body");
+      const { value, done } = await reader.read();
+      if (this.#state !== state) return;
+      if (done) throw new Error("The stream ended");
+      this.#expect(timeout);
+      read(value);
+      this.fed();
     }
   }
 }

@@ -4,18 +4,27 @@
  *
  * @module
  */
-import type { StreamEvent, StreamMessage } from "./event.ts";
+import { onAbort } from "./abort.ts";
+import { type StreamEvent, StreamMessage } from "./event.ts";
 import type { ClientListener, ClientOptions } from "./types.ts";
 
 export const CONNECTING = 0;
 export const OPEN = 1;
 export const CLOSED = 2;
 
+/** The event by which a hub says that events may have been missed; the client raises `reset` for it. */
+export const RESET = "streamside:reset";
+
+/** The events of a client's own. The stream's events of these names are others. */
+const OWN = ["open", "error", "reconnecting", "reset", "close"];
+
 interface Listener {
   type: string;
   /** `null` once it is removed: a dispatch under way leaves it out. */
   callback: EventListenerOrEventListenerObject | null;
-  once?: boolean | undefined;
+  once: boolean | undefined;
+  /** No longer waits for the signal that would remove it. */
+  unhook: () => void;
 }
 
 type ListenerFunction<Argument> = Extract<ClientListener<Argument>, (...args: never) => unknown>;
@@ -48,11 +57,11 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   /** In order. */
   #listeners: Listener[] = [];
   /**
-   * Those of the type that came last, which mostly comes next, too: one comparison finds that out. A dispatch goes on
-   * with the list that it began with.
+   * Those for the stream's events of the type that came last, which mostly comes next, too: one comparison finds that
+   * out. A dispatch goes on with the list that it began with.
    */
   #matching!: readonly Listener[];
-  #matched: unknown;
+  #matched: string | undefined;
   /** The iterators under way, with the type that each is for. */
   #readers: [ReadableStreamDefaultController<StreamMessage>, string | undefined][] = [];
   /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
@@ -69,7 +78,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       throw new DOMException(url as string, "SyntaxError");
     }
     this.options = options;
-    this.withCredentials = options.credentials == "include";
+    this.withCredentials = options.credentials === "include";
     this.lastEventId = options.lastEventId ?? "";
     for (const type of ["open", "message", "error"]) {
       const name = "on" + type as "onopen";
@@ -102,11 +111,11 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     super.addEventListener(type, this);
     if (
       callback && !signal?.aborted &&
-      this.#listeners.every((known) => known.type != type || known.callback != callback)
+      this.#listeners.every((known) => known.type !== type || known.callback !== callback)
     ) {
-      this.#listeners.push({ type, callback, once });
-      this.#matched = 0;
-      signal?.addEventListener("abort", () => this.removeEventListener(type, callback));
+      const unhook = onAbort(signal, () => this.removeEventListener(type, callback));
+      this.#listeners.push({ type, callback, once, unhook });
+      this.#matched = undefined;
     }
   }
 
@@ -115,11 +124,13 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     // deno-lint-ignore no-explicit-any
     callback: ClientListener<any> | null,
   ): void {
-    this.#listeners = this.#listeners.filter((known) =>
-      known.type != type || known.callback != callback ||
-      (known.callback = null)
-    );
-    this.#matched = 0;
+    this.#listeners = this.#listeners.filter((known) => {
+      if (known.type !== type || known.callback !== callback) return true;
+      known.callback = null;
+      known.unhook();
+      return false;
+    });
+    this.#matched = undefined;
   }
 
   /** Listens, and returns how to stop; see `Client`. */
@@ -136,11 +147,11 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     const stream = new ReadableStream<StreamMessage>({
       start: (controller) => {
         reader = controller;
-        if (this.#ended && this.readyState == CLOSED) reader.close();
+        if (this.#ended && this.readyState === CLOSED) reader.close();
         else this.#readers.push([reader, type]);
       },
       cancel: () => {
-        this.#readers = this.#readers.filter(([other]) => other != reader);
+        this.#readers = this.#readers.filter(([other]) => other !== reader);
       },
     }).getReader();
     return {
@@ -155,12 +166,25 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     } as unknown as AsyncIterableIterator<StreamEvent>;
   }
 
-  /** Hands an event of the stream to listeners and iterators. */
+  /**
+   * Hands an event of the stream to listeners and iterators. One that is called as the client's own are goes to iterators
+   * alone: whoever can send it must not end what the page does.
+   */
   protected deliver(event: StreamMessage): void {
-    for (const [reader, type] of this.#readers) {
-      if (!type || event.type == type) reader.enqueue(event);
+    const reset = event.type === RESET;
+    if (reset) {
+      event = new StreamMessage("reset", event.data, event.lastEventId, event.origin, this);
     }
-    this.handleEvent(event);
+    const { type } = event;
+    for (const [reader, wanted] of this.#readers) {
+      if (!wanted || type === wanted) reader.enqueue(event);
+    }
+    if (reset) return this.handleEvent(event);
+    if (this.#matched !== type) {
+      this.#matched = type;
+      this.#matching = OWN.includes(type) ? [] : this.#listenersOf(type);
+    }
+    this.#dispatch(event, this.#matching);
   }
 
   /** Raises an event of the client's own. */
@@ -176,32 +200,43 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.#readers = [];
   }
 
-  /** Calls the listeners. The platform calls it, too, for events that are dispatched natively. */
+  /** Calls the listeners for an event that is not of the stream. The platform calls this for what it dispatches. */
   handleEvent(event: Event | StreamMessage): void {
-    const type = event.type;
-    if (this.#matched !== type) {
-      this.#matched = type;
-      this.#matching = this.#listeners.filter((known) => known.type == type);
-    }
-    for (const listener of this.#matching) {
+    this.#dispatch(event, this.#listenersOf(event.type));
+  }
+
+  #listenersOf(type: string): readonly Listener[] {
+    return this.#listeners.filter((known) => known.type === type);
+  }
+
+  #dispatch(event: Event | StreamMessage, listeners: readonly Listener[]): void {
+    for (const listener of listeners) {
       const { callback } = listener;
       if (!callback) continue;
-      if (listener.once) this.removeEventListener(type, callback);
+      if (listener.once) this.removeEventListener(event.type, callback);
       this.call(callback as ClientListener<typeof event>, event);
       // Set by stopImmediatePropagation; a client has no parents to propagate to.
       if (event.cancelBubble) break;
     }
   }
 
-  /** Calls what is the user's. What it throws is reported and harms nothing else. */
+  /**
+   * Calls what is the user's. What it throws is an uncaught error, as of a listener of any `EventTarget`, and harms
+   * nothing else here.
+   */
   protected call<Argument>(callback: ClientListener<Argument>, argument: Argument): void {
     try {
       if ((callback as ListenerObject<Argument>).handleEvent) {
         (callback as ListenerObject<Argument>).handleEvent(argument);
       } else (callback as ListenerFunction<Argument>).call(this, argument);
     } catch (error) {
-      // Node.js has no reportError.
-      (globalThis.reportError ?? console.error)(error);
+      if (globalThis.reportError) globalThis.reportError(error);
+      else {
+        // Node.js has no reportError.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
     }
   }
 }

@@ -6,6 +6,7 @@
  */
 import type { ReconnectOptions } from "./backoff.ts";
 import type { StreamEvent } from "./event.ts";
+import type { Problem, RefusedError } from "./refusal.ts";
 
 /** What a client logs to; `console` fits. */
 export interface ClientLogger {
@@ -37,10 +38,18 @@ export interface ClientOptions {
   /** Whether cookies and the like go along, as with `fetch`. Default: the runtime's, `same-origin`. */
   credentials?: "include" | "omit" | "same-origin";
   /**
-   * What to fetch with; it gets one `Request`. A server's handler fits here, and the client then needs no network.
-   * Default: the global `fetch`.
+   * What to fetch with, called as every `fetch` is: with a URL and an init whose `headers` are a plain object with names
+   * in lower case. A server's handler makes the network unnecessary:
+   * `(url, init) => handler(new Request(url, init))`. Default: the global `fetch`.
    */
-  fetch?: (request: Request) => Response | Promise<Response>;
+  fetch?: (url: string, init: RequestInit) => Response | Promise<Response>;
+  /**
+   * What a redirect leads to: `"follow"`, or with `"error"` the end, as of any answer that is final. When a redirect
+   * leads to another origin, `headers` are not sent there, where the runtime lets a program see redirects: Node.js,
+   * Deno, Bun, workers of servers. Browsers send all but `Authorization` along; there the other origin has to
+   * allow them by CORS. `Last-Event-ID` always goes along. Up to 20 redirects are followed. Default `"follow"`.
+   */
+  redirect?: "follow" | "error";
   /** The cursor to start from, sent as `Last-Event-ID` (WHATWG HTML 9.2.4): what `hub.cursor()` gave. Default: none. */
   lastEventId?: string;
   /** Closes the client when it aborts; after that it does not connect. Default: none. */
@@ -53,7 +62,8 @@ export interface ClientOptions {
   onComment?: (comment: string) => void;
   /**
    * Silence after which a connection counts as lost, in milliseconds; the server's heartbeats, 15 s apart by default,
-   * keep it alive. It bounds the wait for the response, too. 0 or `Infinity`: never. Default 45 000.
+   * keep it alive. It bounds the wait for the response, too. 0 or `Infinity`: never, as far as the client is concerned;
+   * Node's own `fetch` ends a response that is silent for 300 s, and the client then reconnects. Default 45 000.
    */
   timeout?: number;
   /** How to reconnect. */
@@ -64,8 +74,9 @@ export interface ClientOptions {
    */
   wake?: boolean;
   /**
-   * The most characters of one event that are held while it is incomplete; more is an error, and the client
-   * reconnects. Default 16 777 216 (16 Mi; a character outside ASCII takes more than one byte on the wire).
+   * The most characters of one event, or of one line of any kind, that are held while it is incomplete; more is an error,
+   * and the client reconnects. What is held takes at most four times as many bytes of memory. Default 16 777 216 (16 Mi;
+   * a character outside ASCII takes more than one byte on the wire).
    */
   maxEventBytes?: number;
 }
@@ -88,7 +99,9 @@ export type CloseReason =
 export interface ClientErrorEvent extends Event {
   /** The response's status, where there was a response that was refused. */
   readonly status?: number;
-  /** What went wrong. */
+  /** What the server said about it (RFC 9457), where it said so in at most 64 KiB and two seconds. */
+  readonly problem?: Problem;
+  /** What went wrong; a {@link RefusedError} where the server answered. */
   readonly error: unknown;
 }
 
@@ -106,7 +119,10 @@ export interface CloseEvent extends Event {
   readonly reason: CloseReason;
 }
 
-/** The events that a client raises of its own; a server should not use these names for its own. */
+/**
+ * The events that a client raises of its own. The stream's events of these names are others: `events()` gives them, and
+ * no listener gets them.
+ */
 export interface ClientEvents {
   /** A connection stands. */
   open: Event;
@@ -114,7 +130,10 @@ export interface ClientEvents {
   error: ClientErrorEvent;
   /** The next attempt is scheduled. */
   reconnecting: ReconnectingEvent;
-  /** The server no longer knows the position: events may have been missed, so load the state anew. */
+  /**
+   * Events may have been missed, so load the state anew: the server no longer knows the position, or could not be told it,
+   * since the last id has a control character or is longer than 4 096 bytes, and cannot be sent.
+   */
   reset: StreamEvent<unknown, "reset">;
   /** The client closed: by `close()`, by the server's refusal, or after its last attempt. */
   close: CloseEvent;
@@ -142,7 +161,8 @@ export interface ListenerOptions {
 
 /**
  * A client of an event stream: `EventSource`'s surface (WHATWG HTML 9.2.2), and control over the connection.
- * Listeners stay over every reconnection.
+ * Listeners stay over every reconnection. What a listener throws is an uncaught error, as with any `EventTarget`, on all
+ * runtimes: the other listeners and the stream go on, and `globalThis.onerror`, or Node's `uncaughtException`, can catch it.
  */
 // deno-lint-ignore no-explicit-any
 export interface Client<Events = Record<string, any>> extends EventTarget {

@@ -122,12 +122,16 @@ export interface Feed {
 }
 
 /** A `fetch` without a network: each request becomes a {@link Feed}. */
-export function feeds(): { fetch: (request: Request) => Promise<Response>; all: Feed[] } {
+export function feeds(): {
+  fetch: (input: string | Request, init?: RequestInit) => Promise<Response>;
+  all: Feed[];
+} {
   const all: Feed[] = [];
   const encoder = new TextEncoder();
   return {
     all,
-    fetch(request) {
+    fetch(input, init) {
+      const request = new Request(input, init);
       let controller!: ReadableStreamDefaultController<Uint8Array>;
       const body = new ReadableStream<Uint8Array>({
         start(given) {

@@ -257,10 +257,10 @@ describe("EventSource", () => {
     const { fetch, all } = feeds();
     let calls = 0;
     const source = new EventSource("http://localhost/", {
-      fetch: async (request) => {
+      fetch: async (url, init) => {
         const down = ++calls > 1 && calls < 10;
         if (down) throw new TypeError("no connection");
-        const response = await fetch(request);
+        const response = await fetch(url, init);
         all.at(-1)!.push("retry: 1\nid: 3\ndata: x\n\n");
         if (calls == 1) all.at(-1)!.end();
         return response;

@@ -1,0 +1,116 @@
+/**
+ * Responses that are no stream to read: why, for how long, and what they say about it.
+ *
+ * @module
+ */
+import { onAbort } from "./abort.ts";
+import { createParser } from "./parser.ts";
+
+/** Problem details (RFC 9457): what a server says about a refusal. */
+export interface Problem {
+  /** A URI for this kind of problem. */
+  readonly type?: string;
+  /** The kind of problem in a few words. */
+  readonly title?: string;
+  /** The status. */
+  readonly status?: number;
+  /** What happened this time, in a sentence. */
+  readonly detail?: string;
+  /** A Streamside hub's code for this kind of problem, such as `too-many-connections`. */
+  readonly code?: string;
+  /** Whatever else the server says. */
+  readonly [member: string]: unknown;
+}
+
+/** The server answered, but not with a stream. */
+export class RefusedError extends Error {
+  override readonly name: string = "RefusedError";
+  /** The response's status; that of the problem, where a stream says only that there is none for now. */
+  readonly status: number;
+  /** What the server says about it, where its answer has problem details. */
+  readonly problem: Problem | undefined;
+
+  /** An error with a message, the status, and the problem. */
+  constructor(message: string, status: number, problem?: Problem) {
+    super(message);
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+/** How much of a refusal's body is read, in bytes, and for how long, in milliseconds. */
+const MOST_BYTES = 65_536;
+const MOST_TIME = 2000;
+
+/** Whether a response has the status and the type of an event stream. */
+export function isStream({ status, headers }: Response): boolean {
+  return status === 200 && /^text\/event-stream *(;|$)/i.test(headers.get("Content-Type") ?? "");
+}
+
+/**
+ * Says why there is no stream in a response, or nothing when there is one. The body of a refusal is used up.
+ *
+ * A stream with `Retry-After` is a refusal for now, in the shape that brings a browser's `EventSource` back: `retry:`,
+ * one event with the problem, and the end.
+ */
+export async function refusalOf(
+  response: Response,
+  signal: AbortSignal | undefined,
+  onRetry?: (delay: number) => void,
+): Promise<RefusedError | undefined> {
+  const { headers } = response;
+  const stream = isStream(response);
+  if (stream && !headers.has("Retry-After")) return;
+
+  const type = headers.get("Content-Type");
+  const tells = stream || /^application\/problem\+json *(;|$)/i.test(type!);
+  if (!tells) response.body?.cancel().catch(() => {});
+  let said = tells ? await beginning(response, signal) : "";
+  if (stream) {
+    createParser({
+      onRetry,
+      onEvent: (type, data) => {
+        if (type === "streamside:unavailable") said = data;
+      },
+    })(new TextEncoder().encode(said));
+  }
+  let problem: Problem | undefined;
+  try {
+    const value = JSON.parse(said);
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) problem = value;
+  } catch { /* Cut off, or not JSON. */ }
+  const status = stream && Number(problem?.status) || response.status;
+  const what = problem?.detail ?? problem?.title;
+  return new RefusedError(
+    response.status === 200 && !stream
+      ? `Expected text/event-stream, and the answer is ${type}`
+      : `The server answered ${status}${what ? ": " + what : ""}`,
+    status,
+    problem,
+  );
+}
+
+/** The beginning of a body, as text: what comes in time. The rest is cancelled. */
+async function beginning(response: Response, signal: AbortSignal | undefined): Promise<string> {
+  const reader = response.body?.getReader();
+  if (!reader) return "";
+  const cancel = () => {
+    reader.cancel().catch(() => {});
+  };
+  const timer = setTimeout(cancel, MOST_TIME);
+  const stop = onAbort(signal, cancel);
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done || (bytes += value.length) > MOST_BYTES) break;
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch { /* What came before it broke off is enough, or not. */ }
+  clearTimeout(timer);
+  stop();
+  cancel();
+  return text;
+}

@@ -1,0 +1,65 @@
+/**
+ * One request of a client, and the redirects that follow it.
+ *
+ * @module
+ */
+
+/** As every `fetch` is called, with headers as a plain object. */
+export type Fetch = (url: string, init: RequestInit) => Response | Promise<Response>;
+
+/** What a client's request is made of. */
+export interface Init extends RequestInit {
+  headers: Record<string, string>;
+}
+
+/** As many redirects as the fetch standard follows (4.4, HTTP-redirect fetch). */
+const MOST_REDIRECTS = 20;
+
+/**
+ * Sends a request and follows its redirects; resolves with the response and the URL that gave it.
+ *
+ * `fetch` itself drops no header but `Authorization` and cookies when a redirect leads to another origin. Where the
+ * runtime shows redirects (Node.js, Deno, Bun, workerd) they are followed here, and the user's headers stay with the
+ * origin that they were meant for. Browsers show nothing of a redirect; there they follow it themselves.
+ */
+export async function request(
+  fetch: Fetch,
+  url: string,
+  init: Init,
+  redirect: "follow" | "error" = "follow",
+): Promise<[Response, string]> {
+  const follow = redirect === "follow";
+  const browser = /^Mozilla/.test(globalThis.navigator?.userAgent ?? "");
+  init.redirect = follow && browser ? "follow" : "manual";
+  for (let redirects = 0;; redirects++) {
+    const response = await fetch(url, { ...init });
+    const { status } = response;
+    const location = response.headers.get("Location");
+    if (!follow || location === null || ![301, 302, 303, 307, 308].includes(status)) {
+      return [response, url];
+    }
+    response.body?.cancel().catch(() => {});
+    init.signal!.throwIfAborted();
+    const target = new URL(location, url);
+    if (redirects === MOST_REDIRECTS || !/^https?:$/.test(target.protocol)) {
+      throw new Error(`Redirected to ${target}, after ${redirects} redirects`);
+    }
+    const sameOrigin = target.origin === new URL(url).origin;
+    if (
+      status === 303
+        ? !/^(GET|HEAD)$/i.test(init.method!)
+        : status < 303 && /^POST$/i.test(init.method!)
+    ) {
+      init.method = "GET";
+      delete init.body;
+    }
+    init.headers = Object.fromEntries(
+      Object.entries(init.headers).filter(([name]) =>
+        /^content-/.test(name)
+          ? init.body != null
+          : sameOrigin || /^(accept|last-event-id)$/.test(name)
+      ),
+    );
+    url = target.href;
+  }
+}
