@@ -6,7 +6,7 @@
  */
 import type { ReconnectOptions } from "./backoff.ts";
 import type { StreamEvent } from "./event.ts";
-import type { Problem, RefusedError } from "./refusal.ts";
+import type { Problem } from "./refusal.ts";
 
 /** What a client logs to; `console` fits. */
 export interface ClientLogger {
@@ -101,7 +101,7 @@ export interface ClientErrorEvent extends Event {
   readonly status?: number;
   /** What the server said about it (RFC 9457), where it said so in at most 64 KiB and two seconds. */
   readonly problem?: Problem;
-  /** What went wrong; a {@link RefusedError} where the server answered. */
+  /** What went wrong; a `RefusedError` where the server answered. */
   readonly error: unknown;
 }
 
