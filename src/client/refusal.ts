@@ -24,6 +24,7 @@ export interface Problem {
 
 /** The server answered, but not with a stream. */
 export class RefusedError extends Error {
+  /** `RefusedError` */
   override readonly name: string = "RefusedError";
   /** The response's status; that of the problem, where a stream says only that there is none for now. */
   readonly status: number;
