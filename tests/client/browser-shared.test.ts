@@ -48,9 +48,9 @@ describe("createSharedClient in Chromium", () => {
       self.client = self.library.createSharedClient("/sse/subscribe", {
         name: "all",
         ...options,
-        fetch: (request) => {
+        fetch: (url, init) => {
           self.requests++;
-          return fetch(request);
+          return fetch(url, init);
         },
       });
       self.client.addEventListener("tick", (event) => self.ticks.push(Number(event.data)));
