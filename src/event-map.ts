@@ -19,8 +19,8 @@
  * }
  * ```
  */
-export type CheckedEvents<Events> = IsKnown<Events> extends true
-  ? { [Type in keyof Events]: EventData<Required<Events>[Type]> }
+export type CheckedEvents<Events> = IsKnown<Events> extends true ? unknown extends Events ? unknown
+  : { [Type in keyof Events]: EventData<Required<Events>[Type]> }
   : unknown;
 
 /** The data of an event in such a map: a string, or what JSON holds. */

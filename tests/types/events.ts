@@ -78,6 +78,8 @@ createClient("/");
 createHub<Record<string, unknown>>();
 createClient<Record<string, any>>("/");
 createClient<any>("/");
+createClient<unknown>("/");
+createHub<any>();
 export const hub: Hub<Fine> = createHub();
 export const client: Client<Fine> = createClient("/");
 export const loose: Client<any> = createClient<Fine>("/");
