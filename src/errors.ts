@@ -18,7 +18,7 @@
  * | `too-many-connections-of-session` | the session holds `maxConnectionsPerSession` |
  * | `disconnected` | the session was disconnected after its request came in |
  * | `too-many-channels` | more than `maxChannelsPerConnection` channels in one subscription |
- * | `log-unavailable` | the log did not take or give an event; nothing was sent |
+ * | `log-unavailable` | the log cannot be reached, or did not confirm what it was given, which it may or may not hold |
  * | `closed` | the hub is draining or closed |
  */
 export type StreamsideErrorCode =
@@ -42,7 +42,7 @@ export type StreamsideErrorCode =
  *   await hub.send("session-1", "syncProgress", 75);
  * } catch (error) {
  *   if (!(error instanceof StreamsideError && error.code === "log-unavailable")) throw error;
- *   console.warn(`not sent: ${error.message}`);
+ *   console.warn(`perhaps not sent: ${error.message}`);
  * }
  * ```
  */

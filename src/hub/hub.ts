@@ -258,11 +258,8 @@ class LogHub implements OpenableHub {
     checkName("session", session);
     const { epoch } = this.#delivery;
     const last = this.#number;
-    const position = await this.#record({
-      to: sessionAddress(session),
-      event: DISCONNECT,
-      data: "",
-    });
+    const record = { to: sessionAddress(session), event: DISCONNECT, data: "" };
+    const position = await this.#record(record, "the disconnect", "call disconnect again");
     if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
     if (epoch === this.#delivery.epoch) return;
     // If the log started over meanwhile, it may have lost the instruction before telling it.
@@ -319,7 +316,7 @@ class LogHub implements OpenableHub {
     this.#checkSize(event, text);
     const record: LogRecord = { to, event, data: text, key, except };
     const { epoch: before } = this.#delivery;
-    const position = await this.#record(record);
+    const position = await this.#record(record, "the event", "sent again, it may arrive twice");
     const { epoch } = this.#delivery;
     if (epoch === "" || (before !== "" && before !== epoch)) {
       throw new StreamsideError(
@@ -349,15 +346,18 @@ class LogHub implements OpenableHub {
     );
   }
 
-  async #record(record: LogRecord): Promise<number> {
-    if (this.#closed) throw closed();
+  /** Appends what is called `what` in errors, which say what to do when it is not known whether the log holds it. */
+  async #record(record: LogRecord, what: string, advice: string): Promise<number> {
+    if (this.#closed) {
+      throw new StreamsideError("closed", `The hub is closed and did not take ${what}.`);
+    }
     try {
       return await this.#log.append(record);
     } catch (cause) {
       if (cause instanceof StreamsideError) throw cause;
       throw new StreamsideError(
         "log-unavailable",
-        "The log did not take the event; it was not sent.",
+        `The log did not confirm ${what}. It may or may not be in the log: ${advice}.`,
         { cause },
       );
     }
@@ -541,7 +541,10 @@ function lastEventIdOf({ lastEventId }: SubscribeOptions): string | undefined {
 }
 
 function closed(): StreamsideError {
-  return new StreamsideError("closed", "The hub is closed; connect to another server.");
+  return new StreamsideError(
+    "closed",
+    "The hub takes no new subscribers, since it is closing; connect again in a moment.",
+  );
 }
 
 function notOpen(): StreamsideError {

@@ -4,7 +4,13 @@
  * @module
  */
 import { describe, test } from "node:test";
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   createHandler,
   createHub,
@@ -290,6 +296,7 @@ describe("a log that fails", () => {
     await withService({ hub: { log }, handler: { authorize: () => true } }, async (service) => {
       const reader = await service.subscribe("ada");
       log.failing = new Error("the disk is full: secret detail");
+      const messages: string[] = [];
       for (
         const call of [
           () => service.hub.send("ada", "e", 1),
@@ -301,7 +308,11 @@ describe("a log that fails", () => {
         const error = await assertRejects(call, StreamsideError);
         assertEquals(error.code, "log-unavailable");
         assertEquals(error.cause, log.failing);
+        assertStringIncludes(error.message, "may or may not be in the log");
+        messages.push(error.message);
       }
+      for (const message of messages.slice(0, 3)) assertStringIncludes(message, "the event");
+      assertStringIncludes(messages[3]!, "the disconnect");
       const response = await service.post("/send", { session: "ada", event: "e", data: 1 });
       assertEquals(response.status, 503);
       assert(Number(response.headers.get("Retry-After")) > 0);
