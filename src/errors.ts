@@ -60,7 +60,7 @@ export class StreamsideError extends Error {
 }
 
 /** A value as an error message shows it: quoted, escaped and cut, since it may come from a request. */
-export function quote(value: unknown): string {
+export function quote(value: unknown, most = 64): string {
   if (typeof value !== "string") return value === null ? "null" : typeof value;
-  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);
+  return JSON.stringify(value.length > most ? `${value.slice(0, most)}…` : value);
 }

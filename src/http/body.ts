@@ -1,9 +1,10 @@
 /**
- * A JSON body, read with a limit. If it is malformed, the error says where, on every runtime alike.
+ * A JSON body, read with a limit.
  *
  * @module
  */
 
+import { quote } from "../errors.ts";
 import { Problem } from "./answer.ts";
 
 /** How large and how slow a body may be. */
@@ -36,13 +37,10 @@ export async function readJson(request: Request, limits: BodyLimits): Promise<un
   const text = await readText(request, limits);
   try {
     return JSON.parse(text);
-  } catch {
-    const { line, column } = lineAndColumn(text, findJsonError(text));
-    throw new Problem(
-      400,
-      "malformed-json",
-      `The body is not JSON: see line ${line}, column ${column}.`,
-    );
+  } catch (error) {
+    // It may quote the body.
+    const reason = quote((error as Error).message, 160);
+    throw new Problem(400, "malformed-json", `The body is not valid JSON: ${reason}.`);
   }
 }
 
@@ -97,69 +95,5 @@ function decode(decoder: TextDecoder, chunk?: Uint8Array): string {
     return decoder.decode(chunk, { stream: chunk !== undefined });
   } catch {
     throw new Problem(400, "malformed-json", "The body is not UTF-8.");
-  }
-}
-
-function lineAndColumn(text: string, index: number): { line: number; column: number } {
-  const before = text.slice(0, index);
-  const lineStart = before.lastIndexOf("\n") + 1;
-  return { line: before.split("\n").length, column: index - lineStart + 1 };
-}
-
-const SPACE = /[ \t\n\r]*/y;
-// Unrolled, so that a long string that never ends costs one pass.
-// deno-lint-ignore no-control-regex
-const STRING = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\u0000-\u001f]*)*"/y;
-const NUMBER_OR_WORD = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
-
-/**
- * Where a text stops being JSON (RFC 8259), as an index; its length when it only ends too early. The messages of
- * `JSON.parse` differ by runtime, and not all of them tell. No recursion: depth is the sender's choice.
- */
-export function findJsonError(text: string): number {
-  const open: ("[" | "{")[] = [];
-  let at = 0;
-  const skip = (pattern: RegExp): boolean => {
-    pattern.lastIndex = at;
-    if (!pattern.test(text)) return false;
-    at = pattern.lastIndex;
-    return true;
-  };
-  const skipKey = (): boolean => {
-    skip(SPACE);
-    if (!skip(STRING)) return false;
-    skip(SPACE);
-    if (text[at] !== ":") return false;
-    at++;
-    return true;
-  };
-  for (;;) {
-    // A value is due.
-    skip(SPACE);
-    const opening = text[at];
-    if (opening === "[" || opening === "{") {
-      at++;
-      skip(SPACE);
-      if (text[at] !== (opening === "[" ? "]" : "}")) {
-        open.push(opening);
-        if (opening === "{" && !skipKey()) return at;
-        continue;
-      }
-      at++;
-    } else if (!skip(STRING) && !skip(NUMBER_OR_WORD)) return at;
-    // A value has ended; so may those around it.
-    for (;;) {
-      skip(SPACE);
-      const inside = open.at(-1);
-      if (inside === undefined) return at;
-      if (text[at] === ",") {
-        at++;
-        if (inside === "{" && !skipKey()) return at;
-        break;
-      }
-      if (text[at] !== (inside === "[" ? "]" : "}")) return at;
-      at++;
-      open.pop();
-    }
   }
 }

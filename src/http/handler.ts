@@ -15,7 +15,7 @@
 import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
 import { COUNT, OPEN, type OpenableHub } from "../hub/hub.ts";
 import type { EventMap, Hub, SendResult } from "../hub/types.ts";
-import { bound, isName } from "../validate.ts";
+import { bound, delay, isName, NAME } from "../validate.ts";
 import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } from "./answer.ts";
 import { readJson } from "./body.ts";
 import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
@@ -391,17 +391,11 @@ function textOf(header: string): string {
   }
 }
 
-/** A time to wait, in ms. A timer with a longer delay would fire at once. */
-function delay(name: string, value: number | undefined, standard: number): number {
-  return Math.min(bound(name, value, standard), 2 ** 31 - 1);
-}
-
 /** What is wrong with an identity. The session's id is left out: it must not be in a log as a whole. */
 function faultOf({ session, channels, expires }: Identity): string | undefined {
-  const name = "a string of 1 to 1024 characters without CR, LF and NUL";
-  if (!isName(session)) return `\`session\` must be ${name}.`;
+  if (!isName(session)) return `\`session\` must be ${NAME}.`;
   if (channels && !(Array.isArray(channels) && channels.every(isName))) {
-    return `\`channels\` must be an array; each channel must be ${name}.`;
+    return `\`channels\` must be an array; each channel must be ${NAME}.`;
   }
   if (expires === undefined) return undefined;
   const isTime = typeof expires === "number" || typeof expires === "object" && expires !== null;

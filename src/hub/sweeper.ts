@@ -4,6 +4,7 @@
  * @module
  */
 
+import { MAX_DELAY } from "../validate.ts";
 import type { Connection, EndReason } from "./connection.ts";
 import type { Delivery } from "./delivery.ts";
 
@@ -52,7 +53,7 @@ export class Sweeper {
     clearTimeout(this.#timer);
     this.#sweepAt = time;
     // A timer with a longer delay would fire at once.
-    const delay = Math.min(Math.max(0, time - now), 2 ** 31 - 1);
+    const delay = Math.min(Math.max(0, time - now), MAX_DELAY);
     this.#timer = setTimeout(() => this.#sweep(), delay);
   }
 

@@ -256,37 +256,36 @@ describe("send", () => {
       }
     }));
 
-  test("400 for malformed JSON says where, on every runtime alike", () =>
+  test("400 for malformed JSON says what the runtime says of it, quoted and cut", () =>
     undisturbed({ authorize }, async (service) => {
+      const long = "secret".repeat(10_000);
       for (
-        const [body, line, column] of [
-          ["", 1, 1],
-          ["{", 1, 2],
-          ['{"a":1,}', 1, 8],
-          ['{"a" 1}', 1, 6],
-          ["{'a':1}", 1, 2],
-          ["[1,2", 1, 5],
-          ["[1 2]", 1, 4],
-          ['{\n  "session": "ada",\n  "event": e\n}', 3, 12],
-          ['\r\n\r\n{"a":01}', 3, 7],
-          ['"a\nb"', 1, 1],
-          ['"\\x"', 1, 1],
-          ["nul", 1, 1],
-          ["1 1", 1, 3],
-          ["[".repeat(50), 1, 51],
-          ['{"event":"é","data":}', 1, 21],
-          ["NaN", 1, 1],
-          ["+1", 1, 1],
-          ["1.", 1, 2],
-          ['{"a":1}}', 1, 8],
-        ] as const
+        const body of [
+          "",
+          "{",
+          '{"a":1,}',
+          '{"a" 1}',
+          "{'a':1}",
+          "[1 2]",
+          '{\n  "session": "ada",\n  "event": e\n}',
+          '"a\nb"',
+          '"\\x"',
+          "nul",
+          "1 1",
+          "[".repeat(50),
+          "NaN",
+          "\u0007\u001b[31m\r\n",
+          long,
+          `{"a":${long}}`,
+          `{"a":"${long}`,
+        ]
       ) {
         const { detail } = await problem(service.post("/send", body), 400, "malformed-json");
-        assertStringIncludes(
-          detail,
-          `line ${line}, column ${column}`,
-          `${JSON.stringify(body)}: ${detail}`,
-        );
+        const [, reason] = /^The body is not valid JSON: (".+")\.$/.exec(detail) ?? [];
+        assert(reason !== undefined, detail);
+        assert(JSON.parse(reason).length <= 161, detail);
+        // deno-lint-ignore no-control-regex
+        assert(!/[\0-\x1f]/.test(detail), JSON.stringify(detail));
       }
     }));
 
@@ -380,7 +379,7 @@ describe("send", () => {
         const response = await service.post("/send", body);
         assert([202, 400].includes(response.status), String(response.status));
         await textOf(response);
-        // The same, broken at its end: to say where takes one pass, and no recursion.
+        // The same, broken at its end.
         await problem(service.post("/send", `${body.slice(0, -1)} x`), 400, "malformed-json");
       }
     }));
