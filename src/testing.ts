@@ -35,8 +35,8 @@ export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {
 }
 
 /**
- * Makes a client that calls a handler directly: no port, no network, no address. It is `createClient` with
- * a `fetch` that calls the handler, and connects when `connect()` is called.
+ * Makes a client that calls a handler directly: no port, no network, no address. It is `createClient` with a `fetch`
+ * that calls the handler. It connects when `connect()` is called.
  *
  * @example
  * ```ts
@@ -68,7 +68,7 @@ export interface CollectOptions {
 /**
  * Resolves with the next `count` events of a type, in order. Start it before the events are sent.
  *
- * Rejects when they do not come in time, or when the client closes before, with what had come by then.
+ * Rejects if they do not come in time, or if the client closes before. The error has the events that had come.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * The reconnection policy: how long to wait before the next attempt, and when to stop trying. Pure: the caller
+ * The reconnection policy: how long to wait before the next attempt, and when to stop trying. It is pure: the caller
  * keeps the count, the clock and the timer. The client and the network logs share it.
  *
  * @module
@@ -11,16 +11,21 @@ export interface ReconnectOptions {
   delay?: number;
   /** What the wait is multiplied by with each further attempt. Default 2. */
   factor?: number;
-  /** Longest wait, in milliseconds; only a server that asks for more (`retry:`, `Retry-After`) gets it. Default 30 000. */
+  /**
+   * Longest wait, in milliseconds, unless the server asks for a longer one (`retry:`, `Retry-After`). Default 30 000.
+   */
   maxDelay?: number;
-  /** Attempts in a row before giving up; `Infinity` never does, 0 never tries again. Default 5. */
+  /** Attempts in a row before giving up. `Infinity`: never give up; 0: never try again. Default 5. */
   maxAttempts?: number;
-  /** Random share added to each wait, so that clients dropped together do not return together: 0.5 adds up to a half. Default 0.5. */
+  /**
+   * Random share added to each wait, so that clients dropped together do not return together: 0.5 adds up to a half.
+   * Default 0.5.
+   */
   jitter?: number;
 }
 
 /**
- * The wait before an attempt, in milliseconds, `Infinity` when `maxAttempts` are used up.
+ * The wait before an attempt, in milliseconds; `Infinity` if `maxAttempts` are used up.
  *
  * The wait is never shorter than `base`, as WHATWG HTML 9.2.3 demands ("wait a delay equal to the reconnection
  * time"), and grows from it, jitter included, to `maxDelay`. A `base` of 0 grows too: a server that says

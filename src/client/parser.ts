@@ -1,28 +1,28 @@
 /**
- * From the bytes of a stream to its events (WHATWG HTML 9.2.6), in bounded memory whatever the server sends.
+ * From the bytes of a stream to its events (WHATWG HTML 9.2.6), in bounded memory, whatever the server sends.
  *
  * @module
  */
 
-/** Who hears what a stream says. */
+/** What a parser calls. */
 export interface StreamHandlers {
-  /** An event, of the type `message` where the stream names none. */
+  /** An event. Its type is `message` if the stream names none. */
   onEvent(type: string, data: string): void;
-  /** The id of a block of lines, before its event if it has one. */
+  /** The id of a block of lines, before the block's event if it has one. */
   onId?: (id: string) => void;
-  /** What the stream asks the client to wait before it reconnects, in milliseconds. */
+  /** How long the stream asks the client to wait before it reconnects, in milliseconds. */
   onRetry?: (delay: number) => void;
   /** A comment, without its colon. */
   onComment?: ((comment: string) => void) | undefined;
 }
 
-/** How many pieces of a text come before they are joined. */
+/** After how many pieces they are joined. */
 const PIECES = 128;
 
 /**
- * Text that comes in pieces. An engine keeps at least 32 bytes for each concatenation, and for a piece that was cut out
- * of a chunk it keeps the chunk: an endless stream of short lines took thirty times its length. So what came last is
- * turned into flat text from time to time, which takes no more than its characters.
+ * Text that comes in pieces. An engine keeps at least 32 bytes for each concatenation, and keeps a whole chunk for a
+ * piece that was cut out of it: an endless stream of short lines took thirty times its length. So the latest pieces are
+ * turned into flat text from time to time, which takes only its characters.
  */
 class Text {
   #flat = "";
@@ -35,13 +35,13 @@ class Text {
     this.#recent += piece;
     this.length += piece.length;
     if (++this.#pieces < PIECES) return;
-    // Joining two strings copies them; a single one would stay what it is.
+    // Joining two strings copies them. A single string would not be copied.
     this.#flat += [this.#recent[0], this.#recent.slice(1)].join("");
     this.#recent = "";
     this.#pieces = 0;
   }
 
-  /** All of it; the next piece begins another text. */
+  /** The whole text. The next piece begins another one. */
   take(): string {
     const text = this.#flat + this.#recent;
     this.#flat = this.#recent = "";
@@ -71,21 +71,21 @@ function valueOf(name: string, text: string, start: number, end: number): string
 }
 
 /**
- * Makes a function that takes a stream's chunks, in order. It throws when the event or the line that is incomplete at
- * the end of a chunk has more than `maxEventBytes` characters.
+ * Makes a function that takes a stream's chunks, in order. It throws if the event or line that is incomplete at the end
+ * of a chunk has more than `maxEventBytes` characters.
  */
 export function createParser(
   { onEvent, onId, onRetry, onComment }: StreamHandlers,
   maxEventBytes: number = 2 ** 24,
 ): (chunk: Uint8Array) => void {
-  // It would take a byte order mark away from each chunk that it decodes as a whole.
+  // Otherwise it would remove a byte order mark from each chunk that it decodes as a whole.
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let begun = false;
-  /** Whether the last chunk ended with CR: LF in front of the next belongs to it. */
+  /** Whether the last chunk ended with CR. An LF at the beginning of the next chunk belongs to it. */
   let afterCR = false;
-  /** The line that is incomplete. */
+  /** The incomplete line. */
   const line = new Text();
-  /** The event that is incomplete. Most have one line of data; the lines after it are in `more`. */
+  /** The incomplete event. Most events have one line of data; further lines are in `more`. */
   let type = "";
   let id: string | undefined;
   let data: string | undefined;
@@ -127,7 +127,7 @@ export function createParser(
   }
 
   return (chunk) => {
-    // Streaming is the slow way of Node's decoder; only a chunk that may end inside of a character needs it.
+    // Streaming is slow in Node's decoder, and only a chunk that may end inside of a character needs it.
     const text = decoder.decode(chunk, { stream: !(chunk.at(-1)! < 128) });
     if (!text) return;
     let start =
@@ -150,7 +150,7 @@ export function createParser(
         if (lf === start) start++;
         cr = text.indexOf("\r", start);
       } else if (text.charCodeAt(start) === LF) {
-        // An empty line after one that ends with LF is most of the time what comes next.
+        // Mostly an empty line comes next.
         dispatch();
         start++;
       }
@@ -159,7 +159,7 @@ export function createParser(
     if (start < text.length) line.add(text.slice(start));
     const size = line.length + type.length + (id ?? "").length + (data ?? "").length + more.length;
     if (size > maxEventBytes) {
-      throw new Error(`An event of more than ${maxEventBytes} characters (maxEventBytes)`);
+      throw new Error(`An event has more than ${maxEventBytes} characters (maxEventBytes)`);
     }
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Responses that are no stream to read: why, for how long, and what they say about it.
+ * Responses that are refusals: why, for how long, and what they say about it.
  *
  * @module
  */
@@ -26,9 +26,9 @@ export interface Problem {
 export class RefusedError extends Error {
   /** `RefusedError` */
   override readonly name: string = "RefusedError";
-  /** The response's status; that of the problem, where a stream says only that there is none for now. */
+  /** The response's status. If a stream says that it is refused for now, the status of its problem. */
   readonly status: number;
-  /** What the server says about it, where its answer has problem details. */
+  /** The problem details, if the answer has them. */
   readonly problem: Problem | undefined;
 
   /** An error with a message, the status, and the problem. */
@@ -49,7 +49,7 @@ export function isStream({ status, headers }: Response): boolean {
 }
 
 /**
- * Says why there is no stream in a response, or nothing when there is one. The body of a refusal is used up.
+ * Says why a response is a refusal; `undefined` if it is a stream. The body of a refusal is used up.
  *
  * A stream with `Retry-After` is a refusal for now, in the shape that brings a browser's `EventSource` back: `retry:`,
  * one event with the problem, and the end.
@@ -84,14 +84,14 @@ export async function refusalOf(
   const what = problem?.detail ?? problem?.title;
   return new RefusedError(
     response.status === 200 && !stream
-      ? `Expected text/event-stream, and the answer is ${type}`
+      ? `Expected text/event-stream, got ${type}`
       : `The server answered ${status}${what ? ": " + what : ""}`,
     status,
     problem,
   );
 }
 
-/** The beginning of a body, as text: what comes in time. The rest is cancelled. */
+/** The beginning of a body, as text: as much as arrives in time. The rest is cancelled. */
 async function beginning(response: Response, signal: AbortSignal | undefined): Promise<string> {
   const reader = response.body?.getReader();
   if (!reader) return "";
@@ -109,7 +109,7 @@ async function beginning(response: Response, signal: AbortSignal | undefined): P
       if (done || (bytes += value.length) > MOST_BYTES) break;
       text += decoder.decode(value, { stream: true });
     }
-  } catch { /* What came before it broke off is enough, or not. */ }
+  } catch { /* It broke off: what came before may be enough. */ }
   clearTimeout(timer);
   stop();
   cancel();

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** As every `fetch` is called, with headers as a plain object. */
+/** A `fetch`, called with a URL and with headers as a plain object. */
 export type Fetch = (url: string, init: RequestInit) => Response | Promise<Response>;
 
 /** What a client's request is made of. */
@@ -16,11 +16,11 @@ export interface Init extends RequestInit {
 const MOST_REDIRECTS = 20;
 
 /**
- * Sends a request and follows its redirects; resolves with the response and the URL that gave it.
+ * Sends a request and follows its redirects. Resolves with the response and the URL that it came from.
  *
- * `fetch` itself drops no header but `Authorization` and cookies when a redirect leads to another origin. Where the
- * runtime shows redirects (Node.js, Deno, Bun, workerd) they are followed here, and the user's headers stay with the
- * origin that they were meant for. Browsers show nothing of a redirect; there they follow it themselves.
+ * When a redirect leads to another origin, `fetch` itself drops only `Authorization` and cookies. Where the runtime
+ * shows redirects (Node.js, Deno, Bun, workerd), they are followed here, and the user's headers stay with the origin
+ * that they were meant for. Browsers do not show redirects, and follow them themselves.
  */
 export async function request(
   fetch: Fetch,
@@ -42,7 +42,7 @@ export async function request(
     init.signal!.throwIfAborted();
     const target = new URL(location, url);
     if (redirects === MOST_REDIRECTS || !/^https?:$/.test(target.protocol)) {
-      throw new Error(`Redirected to ${target}, after ${redirects} redirects`);
+      throw new Error(`Cannot follow the redirect to ${target}, after ${redirects} redirects`);
     }
     const sameOrigin = target.origin === new URL(url).origin;
     if (

@@ -60,7 +60,10 @@ interface Told {
   comment?: string;
 }
 
-/** What a follower asks of the leader, a method of `Source`. `wake` is a reason to try at once, which many tabs may have at the same moment. */
+/**
+ * What a follower asks of the leader, a method of `Source`. `wake` is a reason to try at once, which many tabs may have
+ * at the same moment.
+ */
 type Asked = "tell" | "reconnect" | "wake";
 
 /** How much a follower may be ahead of the one that takes over. */
@@ -68,7 +71,9 @@ const REMEMBERED = 4096;
 
 const nothing = () => {};
 
-/** Calls `granted` when this tab gets the lock, and holds it until `signal` aborts. Rejects when it is denied or taken. */
+/**
+ * Calls `granted` when this tab gets the lock, and holds it until `signal` aborts. Rejects when it is denied or taken.
+ */
 function holdLock(
   name: string,
   signal: AbortSignal,

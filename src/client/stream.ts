@@ -1,6 +1,6 @@
 /**
  * The client's connection: one attempt at a time, from the request to the last byte, and what follows each end.
- * `createClient` and `EventSource` are this class with different patience.
+ * `createClient` and `EventSource` are this class with different options.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
 
-/** A client's options, and whether to keep to the letter of the standard where `createClient` does better. */
+/** A client's options, and whether to keep to the letter of the standard. */
 export interface StreamOptions extends ClientOptions {
   /** No status but 200 is tried again, and no event is raised but the standard's. */
   standard?: boolean;
@@ -33,34 +33,34 @@ type End = { close: CloseReason } | { retry: number; attempt: number };
 /** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
 const LONGEST = 2e9;
 
-/** A timer that is so late, in milliseconds, tells that the machine slept or the process was frozen. */
+/** If a timer is later than this, in milliseconds, the machine slept or the process was frozen. */
 const SLEPT = 10_000;
 
-/** A longer id is not sent, in bytes: servers refuse requests whose headers come to 8 or 16 KiB. */
+/** The longest id that is sent, in bytes: servers refuse requests with 8 or 16 KiB of headers. */
 const LONGEST_ID = 4096;
 
-/** What no header may have (RFC 9110, 5.5); Node's `fetch` throws for it. */
+/** What a header must not contain (RFC 9110, 5.5). Node's `fetch` throws for it. */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
- * A client is closed, waiting to reconnect, connecting, or open. Each state but open, which follows from connecting,
- * begins in `#become`, and lives under a signal that aborts when the next begins. Whatever an attempt learns after
- * that, it says nothing, so that there is never more than one that speaks.
+ * A client is closed, waiting to reconnect, connecting, or open. Each state except open, which follows from connecting,
+ * begins in `#become` and has a signal that aborts when the next state begins. After that an attempt says nothing, so
+ * that never more than one speaks.
  */
 export class StreamClient extends ClientTarget<StreamOptions> {
   #state: AbortController = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer's time is up, by the clock that nobody sets; the timer may fire before. */
+  /** When the time is up, by `performance.now()`, which nobody sets. The timer may fire earlier. */
   #due = 0;
-  /** How far the clock of the day was ahead of that one when the server was last heard, or the wait began. */
+  /** How far `Date.now()` was ahead of `performance.now()` when the server was last heard or the wait began. */
   #ahead = 0;
-  /** The wait before the first attempt that the stream asks for with `retry:`, in place of the option's. */
+  /** The stream's `retry:`, which replaces the option for the wait before the first attempt. */
   #delay: number | undefined;
   #attempts = 0;
   #openedAt: number | undefined;
 
   get reconnectAttempts(): number {
-    // A connection that stood for a second has lasted; a server that accepts and drops is still failing.
+    // A connection of a second has succeeded. A server that accepts and drops connections is still failing.
     return performance.now() - this.#openedAt! > 1000 ? 0 : this.#attempts;
   }
 
@@ -83,7 +83,9 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   /** Called after each chunk. */
   protected fed(): void {}
 
-  /** Ends the state that was, with whatever is under way in it, and begins another; a `final` one heeds nothing more. */
+  /**
+   * Ends the state that was, with whatever is under way in it, and begins another; a `final` one heeds nothing more.
+   */
   #become(readyState: number, final?: boolean): AbortSignal {
     const last = this.#state;
     const { signal } = this.#state = new AbortController();
@@ -91,7 +93,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     this.#openedAt = undefined;
     clearTimeout(this.#timer);
     last.abort();
-    // Whoever hears the request abort may have begun yet another state.
+    // The abort may have made somebody begin yet another state.
     if (!final && !signal.aborted) {
       signal.addEventListener("abort", onAbort(this.options.signal, () => this.#close("aborted")));
     }
@@ -107,7 +109,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   #endAfter(atLeast: number): End {
     const attempt = this.reconnectAttempts + 1;
-    // `retry: 0` is for the first attempt: from 0, the others would all be over within milliseconds.
+    // `retry: 0` is for the first attempt only: growing from 0, all attempts would be over within milliseconds.
     const base = attempt > 1 ? this.#delay || undefined : this.#delay;
     const retry = Math.max(backoff(attempt, this.options.reconnect, base), atLeast);
     return retry === Infinity ? { close: "attempts" } : { retry, attempt };
@@ -136,13 +138,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     if (!this.options.standard) this.emit("close", { reason });
   }
 
-  /** Has the network or the page that comes back start an attempt: no use in waiting, nor in having given up. */
+  /** Starts an attempt when the network or the page comes back, while waiting or after giving up. */
   #untilWoken(state: AbortSignal): void {
     if (this.options.wake === false) return;
     onWake(() => this.reconnect(), state);
   }
 
-  /** Sets the one timer: for the wait before an attempt, or, with a `timeout`, for silence of that long. */
+  /** Sets the one timer: for the wait before an attempt, or, with a `timeout`, for a silence of that length. */
   #wait(time: number, timeout?: number): void {
     this.#expect(time);
     this.#watch(timeout);
@@ -158,9 +160,9 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   /**
    * The timer stays as it is while chunks come: setting it anew for each took as long as parsing fifty events.
    *
-   * Time is measured by `performance.now()`, since the clock of the day is set now and then. While the machine sleeps it
-   * may stand still; then the other clock gets ahead of it. That one set forward looks the same, and does no harm: one
-   * attempt comes too early.
+   * Time is measured by `performance.now()`, since the system clock may be set. `performance.now()` may stand still
+   * while the machine sleeps, and then `Date.now()` gets ahead of it. Setting the system clock forward looks the same.
+   * It does no harm: one attempt comes too early.
    */
   #watch(timeout: number | undefined): void {
     this.#timer = setTimeout(() => {
@@ -175,13 +177,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   }
 
   /**
-   * One attempt; `challenged` when it is the header function's second chance after a 401. It falls silent when its signal
-   * aborts.
+   * One attempt. `challenged`: it is the header function's second chance, after a 401. It says nothing after its signal
+   * has aborted.
    */
   async #start(challenged?: boolean): Promise<void> {
     const signal = this.#become(CONNECTING);
     try {
-      // Calls that follow each other at once end in one request.
+      // Several calls at once make one request.
       await null;
       if (signal.aborted) return;
       const { headers, standard, timeout = 45_000 } = this.options;
@@ -207,7 +209,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     }
   }
 
-  /** The last id as the bytes of a header, in UTF-8, one character a byte; nothing where it cannot be sent. */
+  /** The last id for a header: its UTF-8, one character for each byte. `undefined` if it cannot be sent. */
   #sendableId(): string | undefined {
     const bytes = new TextEncoder().encode(this.lastEventId);
     const id = bytes.length > LONGEST_ID ? "\0" : String.fromCharCode(...bytes);
@@ -233,7 +235,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     }, redirect);
   }
 
-  /** The server answered without a stream: for now, or for good. */
+  /** The server refused: for now, or for good. */
   #refused(error: RefusedError, response: Response): void {
     const { status, problem } = error;
     const failure = { error, status, problem };
@@ -248,11 +250,11 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     this.#fail(failure, Math.min(wait, LONGEST));
   }
 
-  /** Reads a stream to its end. `lost` when the server could not be told where to go on. */
+  /** Reads a stream to its end. `lost`: the server could not be told where to go on. */
   async #read(response: Response, origin: string, lost: boolean): Promise<void> {
     const { maxEventBytes, onComment, standard, timeout = 45_000 } = this.options;
     const reader = response.body?.getReader();
-    // Comparing states says what `aborted` would: asking the signal at each event takes as long as parsing it.
+    // Compares states, since asking the signal for `aborted` at each event takes as long as parsing it.
     const state = this.#state;
     state.signal.onabort = () => {
       reader?.cancel().catch(() => {});

@@ -12,18 +12,18 @@ export const CONNECTING = 0;
 export const OPEN = 1;
 export const CLOSED = 2;
 
-/** The event by which a hub says that events may have been missed; the client raises `reset` for it. */
+/** A hub sends this event if events may have been missed. The client raises `reset` for it. */
 export const RESET = "streamside:reset";
 
-/** The events of a client's own. The stream's events of these names are others. */
+/** The client's own events. Events of the stream with these names are different ones. */
 const OWN = ["open", "error", "reconnecting", "reset", "close"];
 
 interface Listener {
   type: string;
-  /** `null` once it is removed: a dispatch under way leaves it out. */
+  /** `null` once it is removed, so that a dispatch under way leaves it out. */
   callback: EventListenerOrEventListenerObject | null;
   once: boolean | undefined;
-  /** No longer waits for the signal that would remove it. */
+  /** Stops waiting for the signal that would remove it. */
   unhook: () => void;
 }
 
@@ -32,7 +32,7 @@ type ListenerObject<Argument> = Exclude<ClientListener<Argument>, (...args: neve
 
 /**
  * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
- * parsing does. For each type, one native listener leads events that are dispatched natively to the same place.
+ * parsing does. For each type, one native listener passes on events that are dispatched natively.
  */
 export class ClientTarget<Options extends ClientOptions = ClientOptions> extends EventTarget {
   static readonly CONNECTING: 0 = CONNECTING;
@@ -46,7 +46,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   declare readonly withCredentials: boolean;
   readyState: number = CLOSED;
   declare lastEventId: string;
-  /** Called when a connection stands. */
+  /** Called when the client has connected. */
   declare onopen: ((event: Event) => unknown) | null;
   /** Called for events without a type of their own. */
   declare onmessage: ((event: MessageEvent) => unknown) | null;
@@ -57,19 +57,19 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   /** In order. */
   #listeners: Listener[] = [];
   /**
-   * Those for the stream's events of the type that came last, which mostly comes next, too: one comparison finds that
-   * out. A dispatch goes on with the list that it began with.
+   * The listeners for the type of the last event of the stream. The next event is mostly of the same type, and one
+   * comparison finds that out. A dispatch goes on with the list that it began with.
    */
   #matching!: readonly Listener[];
   #matched: string | undefined;
-  /** The iterators under way, with the type that each is for. */
+  /** The iterators under way, each with its type. */
   #readers: [ReadableStreamDefaultController<StreamMessage>, string | undefined][] = [];
-  /** Whether the client has closed for good before; one that is closed now has nothing to wait for. */
+  /** Whether the client has closed for good before. If it is closed now, an iterator has nothing to wait for. */
   #ended: boolean | undefined;
 
   constructor(url: string | URL, options: Options = {} as Options) {
     super();
-    // A handler in place of the network is at no address, so that any will do.
+    // A handler in place of the network has no address, so any will do.
     const base = globalThis.document?.baseURI ?? globalThis.location ??
       (options.fetch && "http://localhost");
     try {
@@ -135,7 +135,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /** Listens, and returns how to stop; see `Client`. */
   on(type: string, listener: (event: never) => unknown): () => void {
-    // Listening twice with one function takes stopping twice.
+    // A function that listens twice is called twice, and stops once at a time.
     const own = (event: Event) => listener(event as never);
     this.addEventListener(type, own);
     return () => this.removeEventListener(type, own);
@@ -167,8 +167,8 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   }
 
   /**
-   * Hands an event of the stream to listeners and iterators. One that is called as the client's own are goes to iterators
-   * alone: whoever can send it must not end what the page does.
+   * Hands an event of the stream to listeners and iterators. If it has the name of one of the client's own events, only
+   * iterators get it: whoever can send events must not be able to forge those.
    */
   protected deliver(event: StreamMessage): void {
     const reset = event.type === RESET;
@@ -187,7 +187,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.#dispatch(event, this.#matching);
   }
 
-  /** Raises an event of the client's own. */
+  /** Raises one of the client's own events. */
   protected emit(type: string, detail?: object): void {
     this.options.logger?.debug(type, detail);
     this.dispatchEvent(Object.assign(new Event(type), detail));
@@ -200,7 +200,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.#readers = [];
   }
 
-  /** Calls the listeners for an event that is not of the stream. The platform calls this for what it dispatches. */
+  /** Calls the listeners for an event that is not of the stream. The platform calls this for native dispatches. */
   handleEvent(event: Event | StreamMessage): void {
     this.#dispatch(event, this.#listenersOf(event.type));
   }
@@ -215,14 +215,14 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       if (!callback) continue;
       if (listener.once) this.removeEventListener(event.type, callback);
       this.call(callback as ClientListener<typeof event>, event);
-      // Set by stopImmediatePropagation; a client has no parents to propagate to.
+      // Set by stopImmediatePropagation: a client has no parents to propagate to.
       if (event.cancelBubble) break;
     }
   }
 
   /**
-   * Calls what is the user's. What it throws is an uncaught error, as of a listener of any `EventTarget`, and harms
-   * nothing else here.
+   * Calls a function of the user's. If it throws, its error is uncaught, as in a listener of any `EventTarget`, and
+   * harms nothing else here.
    */
   protected call<Argument>(callback: ClientListener<Argument>, argument: Argument): void {
     try {

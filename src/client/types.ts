@@ -1,6 +1,6 @@
 /**
- * The client's public types: its options, its events, and the interface that `createClient` and `createSharedClient`
- * answer to.
+ * The client's public types: its options, its events, and the interface of what `createClient` and
+ * `createSharedClient` make.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { ReconnectOptions } from "./backoff.ts";
 import type { StreamEvent } from "./event.ts";
 import type { Problem } from "./refusal.ts";
 
-/** What a client logs to; `console` fits. */
+/** What a client logs to. `console` has this shape. */
 export interface ClientLogger {
   /** Gets one line for each attempt, connection, failure and end. */
   debug(...message: unknown[]): void;
@@ -26,57 +26,58 @@ export type RequestBody = Extract<
 /** The options of `createClient`. Every one has a default. */
 export interface ClientOptions {
   /**
-   * Headers of the request: a value, or a function that is asked at each attempt, so that a token is fresh. A response
-   * with 401 asks the function once more at once. A function that throws fails that attempt. `Accept` and
-   * `Last-Event-ID` are the client's own. Default: none.
+   * Headers of the request: a value, or a function that is called at each attempt, so that a token is fresh. After a
+   * response with 401 it is called once more at once. If it throws, the attempt fails. The client sets `Accept` and
+   * `Last-Event-ID` itself. Default: none.
    */
   headers?: RequestHeaders | (() => RequestHeaders | Promise<RequestHeaders>);
   /** The method. Default `GET`. */
   method?: string;
-  /** The request's body, for a method that has one. It is sent again at each attempt, so not a stream. Default: none. */
+  /** The request's body, for a method that has one. Each attempt sends it, so it is no stream. Default: none. */
   body?: RequestBody | null;
-  /** Whether cookies and the like go along, as with `fetch`. Default: the runtime's, `same-origin`. */
+  /** Whether cookies and other credentials are sent, as with `fetch`. Default: the runtime's, `same-origin`. */
   credentials?: "include" | "omit" | "same-origin";
   /**
-   * What to fetch with, called as every `fetch` is: with a URL and an init whose `headers` are a plain object with names
-   * in lower case. A server's handler makes the network unnecessary:
-   * `(url, init) => handler(new Request(url, init))`. Default: the global `fetch`.
+   * What to fetch with. It is called as every `fetch` is: with a URL, and an init whose `headers` are a plain object
+   * with names in lower case. With a server's handler no network is needed: `(url, init) => handler(new Request(url,
+   * init))`. Default: the global `fetch`.
    */
   fetch?: (url: string, init: RequestInit) => Response | Promise<Response>;
   /**
-   * What a redirect leads to: `"follow"`, or with `"error"` the end, as of any answer that is final. When a redirect
-   * leads to another origin, `headers` are not sent there, where the runtime lets a program see redirects: Node.js,
-   * Deno, Bun, workers of servers. Browsers send all but `Authorization` along; there the other origin has to
-   * allow them by CORS. `Last-Event-ID` always goes along. Up to 20 redirects are followed. Default `"follow"`.
+   * What to do with a redirect: `"follow"` it, or with `"error"` treat it as a final answer. Where the runtime lets a
+   * program see redirects (Node.js, Deno, Bun, workers of servers), `headers` are not sent to another origin. Browsers
+   * send all of them except `Authorization`, and the other origin must allow them by CORS. `Last-Event-ID` is always
+   * sent. Up to 20 redirects are followed. Default `"follow"`.
    */
   redirect?: "follow" | "error";
   /** The cursor to start from, sent as `Last-Event-ID` (WHATWG HTML 9.2.4): what `hub.cursor()` gave. Default: none. */
   lastEventId?: string;
-  /** Closes the client when it aborts; after that it does not connect. Default: none. */
+  /** Closes the client when it aborts. After that the client does not connect. Default: none. */
   signal?: AbortSignal;
   /** With `false`, `connect()` and `reconnect()` do nothing. Default `true`. */
   enabled?: boolean;
-  /** Gets a line for each thing that happens to the connection. Default: none. */
+  /** Is told everything that happens to the connection. Default: none. */
   logger?: ClientLogger;
-  /** Gets each comment of the stream, heartbeats among them, without its colon. Default: none. */
+  /** Gets each comment of the stream, heartbeats included, without its colon. Default: none. */
   onComment?: (comment: string) => void;
   /**
-   * Silence after which a connection counts as lost, in milliseconds; the server's heartbeats, 15 s apart by default,
-   * keep it alive. It bounds the wait for the response, too. 0 or `Infinity`: never, as far as the client is concerned;
-   * Node's own `fetch` ends a response that is silent for 300 s, and the client then reconnects. Default 45 000.
+   * After how long a silence a connection counts as lost, in milliseconds. The server's heartbeats, 15 s apart by
+   * default, keep it alive. It also limits the wait for the response. With 0 or `Infinity` the client waits without a
+   * limit; Node's own `fetch` still ends a response that is silent for 300 s, and the client then reconnects. Default
+   * 45 000.
    */
   timeout?: number;
   /** How to reconnect. */
   reconnect?: ReconnectOptions;
   /**
-   * Whether to try at once when the network comes back (`online`), the page becomes visible or is restored
-   * (`pageshow`), or a timer fired so late that the machine must have slept; after giving up, too. Default `true`.
+   * Whether to try at once when the network comes back (`online`), when the page becomes visible or is restored
+   * (`pageshow`), or when a timer fired so late that the machine must have slept. Also after giving up. Default `true`.
    */
   wake?: boolean;
   /**
-   * The most characters of one event, or of one line of any kind, that are held while it is incomplete; more is an error,
-   * and the client reconnects. What is held takes at most four times as many bytes of memory. Default 16 777 216 (16 Mi;
-   * a character outside ASCII takes more than one byte on the wire).
+   * How many characters of an incomplete event, or of any incomplete line, are held at most. More is an error, and the
+   * client reconnects. They take at most four times as many bytes of memory. Default 16 777 216 (16 Mi; a character
+   * outside ASCII takes more than one byte on the wire).
    */
   maxEventBytes?: number;
 }
@@ -88,20 +89,20 @@ export type CloseReason =
   /** The `signal` aborted. */
   | "aborted"
   /**
-   * The server's answer was final: 204, 401, 403, another status that will not change by asking again, or something else
-   * than `text/event-stream`. The `error` event before it tells which.
+   * The server's answer was final: 204, 401, 403, another status that will not change by asking again, or something
+   * else than `text/event-stream`. The `error` event before it tells which.
    */
   | "server"
-  /** All attempts failed; with `wake`, the client may yet start again. */
+  /** All attempts failed. With `wake`, the client may still start again. */
   | "attempts";
 
-/** A connection failed or ended; the client reconnects, or a `close` event follows. */
+/** A connection failed or ended. The client reconnects, or a `close` event follows. */
 export interface ClientErrorEvent extends Event {
-  /** The response's status, where there was a response that was refused. */
+  /** The response's status, if the server refused. */
   readonly status?: number;
-  /** What the server said about it (RFC 9457), where it said so in at most 64 KiB and two seconds. */
+  /** The server's problem details (RFC 9457), if it sent them, in at most 64 KiB and two seconds. */
   readonly problem?: Problem;
-  /** What went wrong; a `RefusedError` where the server answered. */
+  /** What went wrong. A `RefusedError`, if the server refused. */
   readonly error: unknown;
 }
 
@@ -120,8 +121,8 @@ export interface CloseEvent extends Event {
 }
 
 /**
- * The events that a client raises of its own. The stream's events of these names are others: `events()` gives them, and
- * no listener gets them.
+ * The client's own events. If the stream has events with these names, they are different ones: `events()` gives them,
+ * and no listener gets them.
  */
 export interface ClientEvents {
   /** A connection stands. */
@@ -131,8 +132,8 @@ export interface ClientEvents {
   /** The next attempt is scheduled. */
   reconnecting: ReconnectingEvent;
   /**
-   * Events may have been missed, so load the state anew: the server no longer knows the position, or could not be told it,
-   * since the last id has a control character or is longer than 4 096 bytes, and cannot be sent.
+   * Events may have been missed, so load the state anew. The server no longer knows the position, or could not be told:
+   * a last id with a control character, or of more than 4 096 bytes, cannot be sent.
    */
   reset: StreamEvent<unknown, "reset">;
   /** The client closed: by `close()`, by the server's refusal, or after its last attempt. */
@@ -149,20 +150,21 @@ export type ClientListener<E> = ((event: E) => unknown) | { handleEvent(event: E
 
 /** How to listen, as with any `EventTarget`. */
 export interface ListenerOptions {
-  /** Whether the first event is the last. Default `false`. */
+  /** Whether to stop after the first event. Default `false`. */
   once?: boolean;
-  /** Ends the listening when it aborts. Default: none. */
+  /** Stops when it aborts. Default: none. */
   signal?: AbortSignal;
-  /** Nothing: a client has no parents. */
+  /** Has no effect: a client has no parents. */
   capture?: boolean;
-  /** Nothing: an event of a client has no default to prevent. */
+  /** Has no effect: events of a client have no default action. */
   passive?: boolean;
 }
 
 /**
- * A client of an event stream: `EventSource`'s surface (WHATWG HTML 9.2.2), and control over the connection.
- * Listeners stay over every reconnection. What a listener throws is an uncaught error, as with any `EventTarget`, on all
- * runtimes: the other listeners and the stream go on, and `globalThis.onerror`, or Node's `uncaughtException`, can catch it.
+ * A client of an event stream: `EventSource`'s surface (WHATWG HTML 9.2.2), and control over the connection. Listeners
+ * stay over every reconnection. If a listener throws, its error is uncaught, as with any `EventTarget`, on all
+ * runtimes: the other listeners and the stream go on. `globalThis.onerror`, or Node's `uncaughtException`, can catch
+ * it.
  */
 // deno-lint-ignore no-explicit-any
 export interface Client<Events = Record<string, any>> extends EventTarget {
@@ -170,9 +172,9 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   readonly url: string;
   /** Whether `credentials` is `include`. */
   readonly withCredentials: boolean;
-  /** 0 while connecting or waiting to, 1 while a connection stands, 2 while closed: before `connect()`, too. */
+  /** 0 while connecting or waiting to connect, 1 while connected, 2 while closed, also before `connect()`. */
   readonly readyState: 0 | 1 | 2;
-  /** How many attempts in a row have failed; 0 again after a connection that stood for a second. */
+  /** How many attempts in a row have failed. 0 again after a connection that lasted for a second. */
   readonly reconnectAttempts: number;
   /** The last `id` of the stream: where the next connection resumes. */
   readonly lastEventId: string;
@@ -189,9 +191,9 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   /** Called when a connection fails or ends. */
   onerror: ((event: Event) => unknown) | null;
 
-  /** Connects, unless it is connected, connecting or waiting to. */
+  /** Connects, unless it is connected, connecting or waiting to connect. */
   connect(): void;
-  /** Drops the connection if there is one and connects at once, with the count of attempts at 0. */
+  /** Drops the connection, if there is one, and connects at once. The count of attempts begins at 0 again. */
   reconnect(): void;
   /** Closes for good; `connect()` starts again from the same position. */
   close(): void;
@@ -214,8 +216,8 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   events(type?: string): AsyncIterableIterator<StreamEvent>;
 
   /**
-   * Listens to an event of the client's own, such as `reset`. A listener stays over every reconnection. Unlike
-   * `addEventListener`, it takes no other names than those of the client and of `Events`.
+   * Listens to one of the client's own events, such as `reset`. A listener stays over every reconnection. Unlike
+   * `addEventListener`, it takes only the names of these events and those in `Events`.
    *
    * @example
    * ```ts
@@ -244,7 +246,7 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
     ) => unknown,
   ): () => void;
 
-  /** Listens to an event of the client's own. A listener stays over every reconnection. */
+  /** Listens to one of the client's own events. A listener stays over every reconnection. */
   addEventListener<Type extends keyof ClientEvents>(
     type: Type,
     listener: ClientListener<ClientEvents[Type]> | null,
@@ -256,7 +258,7 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
     listener: ClientListener<StreamEvent<Events[Type], Type>> | null,
     options?: boolean | ListenerOptions,
   ): void;
-  /** Listens to the stream's events without a type of their own (`message`), or of one that `Events` does not name. */
+  /** Listens to events without a type of their own (`message`), or of a type that `Events` does not name. */
   addEventListener(
     type: string,
     listener: ClientListener<StreamEvent> | null,
@@ -268,7 +270,7 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
     listener: ClientListener<Event> | null,
     options?: boolean | ListenerOptions,
   ): void;
-  /** For a listener that was written for `EventSource`; it can rely on what {@link StreamEvent} has. */
+  /** For a listener that was written for `EventSource`. It can rely on the members of {@link StreamEvent}. */
   addEventListener(
     type: string,
     listener: ClientListener<MessageEvent> | null,

@@ -6,12 +6,12 @@
 
 /**
  * Calls `wake` when the network comes back (`online`), the page is restored (`pageshow`) or becomes visible, until
- * `signal` aborts. Where there is no page, nothing calls it.
+ * `signal` aborts. Without a page, nothing calls it.
  */
 export function onWake(wake: () => void, signal: AbortSignal): void {
   for (const type of ["online", "pageshow", "visibilitychange"]) {
     globalThis.addEventListener?.(type, () => {
-      // The network matters to a hidden page, too.
+      // A hidden page needs the network, too.
       if (type !== "visibilitychange" || !globalThis.document?.hidden) wake();
     }, { signal });
   }
