@@ -217,6 +217,25 @@ export async function textOf(response: Response): Promise<string> {
   return await within(response.text(), "the body of an answer");
 }
 
+/** Checks an answer that is a problem (RFC 9457), and returns its members. */
+export async function problem(
+  response: Response | Promise<Response>,
+  status: number,
+  code: string,
+): Promise<{ detail: string }> {
+  const answer = await response;
+  const text = await textOf(answer);
+  assertEquals(answer.status, status, text);
+  assertEquals(answer.headers.get("content-type"), "application/problem+json");
+  assertEquals(answer.headers.get("x-content-type-options"), "nosniff");
+  assertEquals(answer.headers.get("cache-control"), "no-store");
+  const body = JSON.parse(text);
+  assertEquals([body.status, body.code, body.type], [status, code, "about:blank"], text);
+  assert(typeof body.title === "string" && body.title.length > 3);
+  assert(typeof body.detail === "string" && body.detail.length > 3);
+  return body;
+}
+
 /** What the answer to a subscribe says that is refused only for now. */
 export interface RefusedForNow {
   /** The status that the problem names. */

@@ -7,7 +7,7 @@
  * | `POST {basePath}/send` | sends for a client that `authorize` allows it |
  * | `POST {basePath}/test/echo` | with `testEndpoints`: each string back as a `test` event |
  * | `GET {basePath}/health` | whether new subscribers are taken |
- * | `GET {basePath}/metrics` | with `authorizeMetrics`: `hub.stats()` as OpenMetrics text |
+ * | `GET {basePath}/metrics` | with `authorizeMetrics`: `hub.stats()` for Prometheus |
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } f
 import { readJson } from "./body.ts";
 import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { type Message, parseMessage } from "./message.ts";
-import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
+import { formatMetrics, METRICS_TYPES, metricsFormat } from "./metrics.ts";
 import type { Handler, HandlerOptions, Identity } from "./types.ts";
 
 /**
@@ -156,7 +156,7 @@ class Routes<I extends Identity> {
     const url = urlOf(request);
     route ??= this.#routeOf(url);
     const [method, answer] = this.#routes.get(route) ?? [];
-    if (!method || !answer) throw new Problem(404, "not-found", "There is nothing at this path.");
+    if (!method || !answer) throw this.#notFound(url);
     const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
     if (request.method === "OPTIONS") return preflight(request, this.#cors, allow);
     if (request.method !== method && !(method === "GET" && request.method === "HEAD")) {
@@ -179,6 +179,15 @@ class Routes<I extends Identity> {
   #routeOf(url: URL): string {
     const { pathname } = url;
     return pathname.startsWith(`${this.#basePath}/`) ? pathname.slice(this.#basePath.length) : "";
+  }
+
+  /** Whoever mounts the handler at another path than it expects, or behind a router that cuts it, reads this. */
+  #notFound({ pathname }: URL): Problem {
+    const base = quote(this.#basePath || "/", 256);
+    const detail = pathname.startsWith(`${this.#basePath}/`)
+      ? `There is no route at ${quote(pathname)}, under the basePath ${base}.`
+      : `There is no route at ${quote(pathname)}: the routes are under the basePath ${base}.`;
+    return new Problem(404, "not-found", detail);
   }
 
   async #subscribe(request: Request, url: URL): Promise<Answer> {
@@ -295,10 +304,11 @@ class Routes<I extends Identity> {
     if (allowed !== true) {
       throw new Problem(403, "not-authorized", "This request may not see the metrics.");
     }
+    const format = metricsFormat(request.headers.get("Accept"));
     return {
       status: 200,
-      headers: { ...PRIVATE, "Content-Type": METRICS_TYPE },
-      body: formatMetrics(this.#hub.stats()),
+      headers: { ...PRIVATE, "Content-Type": METRICS_TYPES[format] },
+      body: formatMetrics(this.#hub.stats(), format),
     };
   }
 

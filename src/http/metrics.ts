@@ -1,13 +1,19 @@
 /**
- * `hub.stats()` as OpenMetrics text, for Prometheus and its like.
+ * `hub.stats()` as text for Prometheus and its like: in Prometheus's format, or in that of OpenMetrics.
  *
  * @module
  */
 
 import type { HubStats } from "../hub/types.ts";
 
-/** The content type of OpenMetrics text. */
-export const METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/** The content type of each format. */
+export const METRICS_TYPES = {
+  prometheus: "text/plain; version=0.0.4; charset=utf-8",
+  openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+} as const;
+
+/** A format of metrics. */
+export type MetricsFormat = keyof typeof METRICS_TYPES;
 
 type Kind = "gauge" | "counter";
 
@@ -48,14 +54,35 @@ const METRICS: Record<keyof HubStats, [kind: Kind, name: string, help: string]> 
   refusedQueries: ["counter", "refused_queries", "Queries refused: maxQueryLength."],
 };
 
-/** The counters as OpenMetrics text, ending with its `# EOF`. */
-export function formatMetrics(stats: HubStats): string {
+/** The counters in a format. They differ in the name that a counter's help and type stand under, and in the end. */
+export function formatMetrics(stats: HubStats, format: MetricsFormat): string {
+  const isOpen = format === "openMetrics";
   let text = "";
   for (const [member, [kind, name, help]] of Object.entries(METRICS)) {
-    const metric = `streamside_${name}`;
-    const sample = kind === "counter" ? `${metric}_total` : metric;
-    text += `# TYPE ${metric} ${kind}\n# HELP ${metric} ${help}\n`;
+    const family = `streamside_${name}`;
+    const sample = kind === "counter" ? `${family}_total` : family;
+    const described = isOpen ? family : sample;
+    text += `# HELP ${described} ${help}\n# TYPE ${described} ${kind}\n`;
     text += `${sample} ${stats[member as keyof HubStats]}\n`;
   }
-  return `${text}# EOF\n`;
+  return isOpen ? `${text}# EOF\n` : text;
+}
+
+/**
+ * The format that an `Accept` asks for (RFC 9110, 12.5.1): OpenMetrics where it is named, with a weight that is not
+ * below that of plain text; Prometheus's, which every reader knows, for anything else.
+ */
+export function metricsFormat(accept: string | null): MetricsFormat {
+  let open = 0;
+  let plain = 0;
+  for (const range of (accept ?? "").toLowerCase().split(",")) {
+    const [type, ...parameters] = range.split(";").map((part) => part.trim());
+    const parameter = (name: string) =>
+      parameters.find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1);
+    const weight = Number(parameter("q") ?? 1);
+    const isOurs = /^"?1\.0\.0"?$/.test(parameter("version") ?? "1.0.0");
+    if (type === "application/openmetrics-text" && isOurs) open = Math.max(open, weight);
+    if (type === "text/plain") plain = Math.max(plain, weight);
+  }
+  return open > 0 && open >= plain ? "openMetrics" : "prometheus";
 }

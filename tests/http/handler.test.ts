@@ -17,6 +17,7 @@ import {
 import {
   authenticate,
   EventReader,
+  problem,
   refusedForNow,
   serve,
   type Service,
@@ -24,25 +25,6 @@ import {
   withHub,
   withService,
 } from "../server-helpers.ts";
-
-/** Checks an answer that is a problem (RFC 9457), and returns its members. */
-async function problem(
-  response: Response | Promise<Response>,
-  status: number,
-  code: string,
-): Promise<{ detail: string }> {
-  const answer = await response;
-  const text = await textOf(answer);
-  assertEquals(answer.status, status, text);
-  assertEquals(answer.headers.get("content-type"), "application/problem+json");
-  assertEquals(answer.headers.get("x-content-type-options"), "nosniff");
-  assertEquals(answer.headers.get("cache-control"), "no-store");
-  const body = JSON.parse(text);
-  assertEquals([body.status, body.code, body.type], [status, code, "about:blank"], text);
-  assert(typeof body.title === "string" && body.title.length > 3);
-  assert(typeof body.detail === "string" && body.detail.length > 3);
-  return body;
-}
 
 /** Runs requests against a handler whose hub has one reader, who in the end has seen only what was sent to it. */
 function undisturbed(
@@ -462,6 +444,33 @@ describe("methods and paths", () => {
         await problem(fetch(`${service.server.url}/api/v1/sseX/subscribe`), 404, "not-found");
       },
     ));
+
+  test("404 names the base path that was expected, and the path that came, escaped and cut", async () => {
+    for (
+      const [basePath, expected] of [[undefined, "/api/v1/sse"], ["/a b/", "/a%20b"], ["", "/"]]
+    ) {
+      await withService(
+        { handler: basePath === undefined ? {} : { basePath } },
+        async (service) => {
+          for (const path of ["/", "/nothing", `/${"x".repeat(5_000)}`, "/%22%0a%1b"]) {
+            const { detail } = await problem(
+              fetch(`${service.server.url}${path}`),
+              404,
+              "not-found",
+            );
+            assertStringIncludes(detail, `basePath ${JSON.stringify(expected)}`);
+            assertStringIncludes(detail, path.slice(0, 20));
+            assert(detail.length < 200, detail);
+          }
+        },
+      );
+    }
+    await withService({}, async (service) => {
+      const { detail } = await problem(fetch(`${service.base}/nothing`), 404, "not-found");
+      assertStringIncludes(detail, '"/api/v1/sse/nothing"');
+      assertStringIncludes(detail, 'basePath "/api/v1/sse"');
+    });
+  });
 
   test("another base path, with and without a slash at its end, and none", async () => {
     for (const basePath of ["/events", "/events/", "/événements", "/a b/%25", "", "/"]) {
@@ -908,7 +917,7 @@ describe("authenticate and authorize", () => {
   });
 });
 
-describe("health and metrics", () => {
+describe("health", () => {
   test("health: 200, and 503 once the hub is closing", () =>
     withService({}, async (service) => {
       const health = async () => {
@@ -944,57 +953,4 @@ describe("health and metrics", () => {
       await (await service.subscribe("ada")).cancel();
     });
   });
-
-  test("metrics: OpenMetrics text of every counter, for whom authorizeMetrics lets in; else 403, or no route", () =>
-    withService({
-      handler: {
-        authorize,
-        authorizeMetrics: (request) => request.headers.get("Authorization") === "Bearer ops",
-      },
-    }, async (service) => {
-      const reader = await service.subscribe("ada");
-      await service.hub.broadcast("e", 1);
-      await reader.event();
-      await problem(fetch(`${service.base}/metrics`), 403, "not-authorized");
-      const response = await fetch(`${service.base}/metrics`, {
-        headers: { Authorization: "Bearer ops" },
-      });
-      assertMatch(
-        response.headers.get("content-type")!,
-        /^application\/openmetrics-text; version=1\.0\.0/,
-      );
-      const samples = parseOpenMetrics(await textOf(response));
-      assertEquals(samples.get("streamside_connections"), 1);
-      assertEquals(samples.get("streamside_sessions"), 1);
-      assertEquals(samples.get("streamside_events_total"), 1);
-      assertEquals(samples.get("streamside_deliveries_total"), 1);
-      assertEquals(samples.size, Object.keys(service.hub.stats()).length);
-      await withService({}, async (without) => {
-        await problem(fetch(`${without.base}/metrics`), 404, "not-found");
-      });
-    }));
-
-  /** Reads OpenMetrics text as strictly as the standard asks: TYPE and HELP once a family, before its sample. */
-  function parseOpenMetrics(text: string): Map<string, number> {
-    const lines = text.split("\n");
-    assertEquals(lines.splice(-2), ["# EOF", ""]);
-    const types = new Map<string, string>();
-    const samples = new Map<string, number>();
-    for (const line of lines) {
-      const [, keyword, family, rest] = /^# (TYPE|HELP) ([a-z_]+) (.+)$/.exec(line) ?? [];
-      if (keyword === "TYPE") {
-        assert(!types.has(family!), `${family} twice`);
-        assert(["gauge", "counter"].includes(rest!), line);
-        types.set(family!, rest!);
-      } else if (keyword === undefined) {
-        const [, name, value] = /^([a-z_]+) (\d+)$/.exec(line) ?? [];
-        assert(name !== undefined, `not a sample: ${line}`);
-        const type = types.get(name.replace(/_total$/, ""));
-        assertEquals(type, name.endsWith("_total") ? "counter" : "gauge", line);
-        samples.set(name, Number(value));
-      }
-    }
-    assertEquals(samples.size, types.size);
-    return samples;
-  }
 });
