@@ -35,6 +35,7 @@ ${exported.join("")}
   const client: import("streamside/client").Client<Events>;
   const logins: Map<string, Login>;
   const sessions: { find(id: string | null): Promise<Login | undefined> };
+  const request: Request;
   const session: string, sessionId: string, url: string, cursor: string;
   const percent: number;
   const documents: string[];

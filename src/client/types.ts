@@ -39,8 +39,8 @@ export interface ClientOptions {
   credentials?: "include" | "omit" | "same-origin";
   /**
    * What to fetch with. It is called as every `fetch` is: with a URL, and an init whose `headers` are a plain object
-   * with names in lower case. With a server's handler no network is needed: `(url, init) => handler(new Request(url,
-   * init))`. Default: the global `fetch`.
+   * with names in lower case. With a server's handler no network is needed:
+   * `(url, init) => handler(new Request(url, init))`. Default: the global `fetch`.
    */
   fetch?: (url: string, init: RequestInit) => Response | Promise<Response>;
   /**

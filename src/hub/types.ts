@@ -227,8 +227,9 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    * @example
    * ```ts
    * const requestedAt = hub.cursor();
-   * const session = await sessions.find(request);
-   * return new Response(hub.subscribe(session, { channels: ["news"], requestedAt }), {
+   * const login = await sessions.find(sessionFromRequest(request));
+   * if (!login) return new Response(null, { status: 401 });
+   * return new Response(hub.subscribe(login.session, { channels: ["news"], requestedAt }), {
    *   headers: { "Content-Type": "text/event-stream" },
    * });
    * ```

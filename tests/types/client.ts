@@ -95,6 +95,25 @@ export const stopped: void = client.on("progress", () => 1)();
 // @ts-expect-error: Property 'on' does not exist
 new (await import("../../src/client/mod.ts")).EventSource("/").on("open", () => {});
 
+// A fetch is called as every fetch is.
+createClient("/", { fetch });
+createClient("/", { fetch: globalThis.fetch });
+createClient("/", {
+  fetch: (input, init) =>
+    fetch(input, { ...init, headers: { ...init.headers, Authorization: "Bearer 1" } }),
+});
+declare function handler(request: Request): Promise<Response>;
+createClient("/", { fetch: (url, init) => handler(new Request(url, init)) });
+createClient("/", {
+  headers: new Headers(),
+  body: new URLSearchParams(),
+  signal: AbortSignal.abort(),
+});
+createClient("/", { headers: [["a", "b"]], body: new Uint8Array(1), credentials: "include" });
+createClient("/", { headers: async () => await Promise.resolve({ a: "b" }), body: "text" });
+// @ts-expect-error: 'ReadableStream
+createClient("/", { body: new ReadableStream() });
+
 // Generic code is not asked for more than it knows.
 export function use<Events, Type extends keyof Events & string>(
   client: Client<Events>,
