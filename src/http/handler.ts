@@ -18,7 +18,7 @@ import type { EventMap, Hub, SendResult } from "../hub/types.ts";
 import { bound, delay, isName, NAME } from "../validate.ts";
 import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } from "./answer.ts";
 import { readJson } from "./body.ts";
-import { allowList, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
+import { type Cors, corsOf, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { type Message, parseMessage } from "./message.ts";
 import { formatMetrics, METRICS_TYPES, metricsFormat } from "./metrics.ts";
 import type { Handler, HandlerOptions, Identity } from "./types.ts";
@@ -103,7 +103,7 @@ class Routes<I extends Identity> {
   readonly #hub: OpenableHub;
   readonly #options: HandlerOptions<I>;
   readonly #basePath: string;
-  readonly #cors: readonly string[];
+  readonly #cors: Cors;
   readonly #maxBodyBytes: number;
   readonly #bodyTimeout: number;
   readonly #maxQueryLength: number;
@@ -116,7 +116,7 @@ class Routes<I extends Identity> {
     this.#hub = hub;
     this.#options = options;
     this.#basePath = pathOf(options.basePath ?? "/api/v1/sse");
-    this.#cors = allowList(options.cors ?? []);
+    this.#cors = corsOf(options.cors ?? []);
     this.#maxBodyBytes = bound("maxBodyBytes", options.maxBodyBytes, hub.maxEventBytes + 65_536);
     this.#bodyTimeout = delay("bodyTimeout", options.bodyTimeout, 30_000);
     this.#maxQueryLength = bound("maxQueryLength", options.maxQueryLength, 8_192);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CorsOptions } from "./cors.ts";
 import type { Message } from "./message.ts";
 
 /** Whose request it is, and what that session may see. */
@@ -35,9 +36,10 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly basePath?: string;
   /**
    * The origins, such as `"https://app.example"`, whose pages may use the handler, with credentials. `"*"` stands for
-   * every origin, without credentials. Default: the handler's own origin only.
+   * every origin, without credentials. With `{ origins, headers }`, the headers too that these pages may send. Default:
+   * the handler's own origin only.
    */
-  readonly cors?: readonly string[];
+  readonly cors?: readonly string[] | CorsOptions;
   /** False answers every subscribe with 204, which tells clients to stay away. Default: true. */
   readonly enabled?: boolean;
   /**

@@ -544,6 +544,12 @@ describe("methods and paths", () => {
               "https://app.example",
               "",
             ],
+            { headers: ["X-CSRF-Token"] },
+            { origins: "https://app.example" },
+            { origins: ["app.example"] },
+            ...["X-CSRF-Token", ["*"], [""], ["a b"], ["a:"], ["a\r\nSet-Cookie"], ["é"], [7]].map((
+              headers,
+            ) => ({ origins: ["https://app.example"], headers })),
           ],
           basePath: ["api/sse", "https://app.example/sse", "/sse?a", "/sse#a", 7],
           maxBodyBytes: [NaN, 0, -1, "1000"],
@@ -658,6 +664,36 @@ describe("other origins", () => {
         assertEquals(refused.get("access-control-allow-origin"), null);
         assertEquals(refused.get("access-control-allow-methods"), null);
       }
+    }));
+
+  test("`{ origins, headers }`: more headers that a page may send, in the preflight", () =>
+    withService({
+      handler: { authorize, cors: { origins: [app], headers: ["X-CSRF-Token", "traceparent"] } },
+    }, async (service) => {
+      const preflight = async (origin: string) => {
+        const response = await fetch(`${service.base}/send`, {
+          method: "OPTIONS",
+          headers: {
+            Origin: origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,x-csrf-token",
+          },
+        });
+        await textOf(response);
+        return response.headers.get("access-control-allow-headers");
+      };
+      assertEquals(
+        await preflight(app),
+        "Authorization, Content-Type, Last-Event-ID, X-Session-Id, X-CSRF-Token, traceparent",
+      );
+      assertEquals(await preflight("https://evil.example"), null);
+      const headers = { Origin: app, "X-CSRF-Token": "t" };
+      const response = await service.post("/send", message, headers);
+      assertEquals([response.status, response.headers.get("access-control-allow-origin")], [
+        202,
+        app,
+      ]);
+      await textOf(response);
     }));
 
   test('"*": every origin, never with credentials', () =>
