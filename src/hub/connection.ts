@@ -1,11 +1,30 @@
 /**
- * A connection: one open subscribe response. It is a cursor into the log and nothing more.
+ * A connection: one open subscribe response, which is a cursor into the log and nothing more.
+ *
+ * Two things are known of it. Whether its reader takes:
+ *
+ * | state     | its reader                              | goes on as                                                   |
+ * | --------- | --------------------------------------- | ------------------------------------------------------------ |
+ * | `unread`  | has not begun to read                   | `ready` when it begins; `closed`                             |
+ * | `ready`   | has room for a chunk                    | `full` when a write fills it; `closed`                       |
+ * | `full`    | has to take what it was given first     | `ready` when it has; `closing`, or `closed` when it is cut   |
+ * | `closing` | as `full`; then its stream ends         | `closed` when it has taken that, or is given up              |
+ * | `closed`  | has nothing more to come                |                                                              |
+ *
+ * And what it has got:
+ *
+ * | feed       | it has everything addressed to it       | goes on as                                                  |
+ * | ---------- | --------------------------------------- | ----------------------------------------------------------- |
+ * | `live`     | up to the last fan-out                  | `behind` when there is no room for the next; `lost`         |
+ * | `behind`   | up to its cursor                        | `live` when it has the rest; `awaiting`; `lost`             |
+ * | `awaiting` | up to its cursor, and the log was asked | `behind` when it has answered; `lost`                       |
+ * | `lost`     | no more, and is owed a reset            | `live` after it                                             |
  *
  * @module
  */
 
 import type { Audience } from "./read.ts";
-import type { Sink, SinkOwner } from "./sink.ts";
+import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 
 /** Why a connection ended. */
 export type EndReason =
@@ -13,7 +32,7 @@ export type EndReason =
   | "client"
   /** `hub.disconnect(session)`. */
   | "disconnect"
-  /** The identity's `expires` has passed. */
+  /** The identity's `expires` has come. */
   | "expired"
   /** It was open for `maxAge`. */
   | "max-age"
@@ -21,12 +40,12 @@ export type EndReason =
   | "stalled"
   /** A newer connection of the same session took its place. */
   | "replaced"
-  /** The hub is closing. */
+  /** The hub closes. */
   | "closed"
   /** The log could not be read. */
   | "log";
 
-/** The connections of one audience. */
+/** A group of connections that are the same audience. */
 export interface Group {
   /** What the group is found by. */
   readonly name: string;
@@ -53,75 +72,160 @@ export interface ConnectionStart {
   /** What it subscribes to. */
   readonly channels: ReadonlySet<string>;
   /**
-   * The position that it goes on after. Without one it begins at the head of the log. {@link NOWHERE} stands for a
-   * position that the log does not know.
+   * The position that it goes on after; without one it begins at the head of the log. `null`: at one that the log does
+   * not know.
    */
-  readonly position: number | undefined;
+  readonly position: number | null | undefined;
   /** See {@link Connection.deadline}. */
   readonly deadline: number;
   /** See {@link Connection.deadlineReason}. */
   readonly deadlineReason: EndReason;
 }
 
-/** The position of a connection whose own position the log does not know: it must get a reset. */
-export const NOWHERE = -1;
-
-/**
- * The state of a connection. While it is live, it has everything addressed to it up to the last fan-out, and its own
- * cursor may be older. While it lags, it has everything up to its cursor.
- */
+/** The state of a connection. What moves it from one to the other is in the tables above. */
 export class Connection implements SinkOwner {
   /** Connections are numbered in the order in which they were opened. */
   readonly number: number;
-  /** The session it belongs to. */
+  /** Whom it belongs to. */
   readonly session: string;
-  /** The connections it shares chunks with. */
+  /** Whom it shares chunks with. */
   readonly group: Group;
-  /** The log's head when it was opened, or when the log last started over. */
-  openedAt: number;
   /** When it has to end, in ms since the epoch; `Infinity` for never. */
   readonly deadline: number;
   /** Why it ends at its deadline. */
   readonly deadlineReason: EndReason;
+  /** Where it stands among the deadlines; -1 when it has none. */
+  deadlineIndex = -1;
+  /** It is among those whose readers are looked at. */
+  isWatched = false;
   /** Where its bytes go. */
   sink: Sink | undefined;
-  /** It has everything addressed to it up to this position of the log. */
+  /**
+   * It has everything addressed to it up to this position of the log. While it is live, that may be older than the last
+   * fan-out.
+   */
   cursor: number;
-  /** The sink can take a chunk. */
-  ready = false;
-  /** It has not got all events after its cursor yet. */
-  lagging = false;
-  /** It waits for the log to answer. */
-  reading = false;
-  /** Its stream has begun: the preamble is written. */
-  greeted = false;
-  /** It gets nothing after this position, and ends when it has reached it. */
+  /** The log's head when it was opened, or when the log began anew since. */
+  openedAt: number;
+  /** It gets nothing after this position, and ends when it has come to it. */
   endsAt: number = Infinity;
-  /** The connection has ended. */
-  ended = false;
-  /** Since when it takes nothing, by `performance.now()`, as far as the sweep saw. 0 while it takes chunks. */
-  stalledSince = 0;
-  /** How many bytes its reader had taken when the sweep last looked. */
-  taken = 0;
   readonly #owner: ConnectionOwner;
+  #state: "unread" | "ready" | "full" | "closing" | "closed" = "unread";
+  #feed: "live" | "behind" | "awaiting" | "lost";
+  /** At how many looks in a row its reader was found to take nothing. */
+  #looks = 0;
+  /** What its sink said it had taken at the last look, in bytes. */
+  #taken = 0;
 
   /** A connection of `group` that is opened when `head` is the head of the log. */
   constructor(owner: ConnectionOwner, start: ConnectionStart, group: Group, head: number) {
+    const { position } = start;
     this.#owner = owner;
     this.number = start.number;
     this.session = start.session;
     this.group = group;
     this.openedAt = head;
-    this.cursor = start.position ?? head;
+    this.cursor = position === undefined ? head : position ?? 0;
+    this.#feed = position === undefined ? "live" : position === null ? "lost" : "behind";
     this.deadline = start.deadline;
     this.deadlineReason = start.deadlineReason;
   }
 
+  /** Its reader has room for a chunk. */
+  get ready(): boolean {
+    return this.#state === "ready";
+  }
+
+  /** Nobody has begun to read it. */
+  get isUnread(): boolean {
+    return this.#state === "unread";
+  }
+
+  /** It has ended, but for what its reader has not taken yet. */
+  get isClosing(): boolean {
+    return this.#state === "closing";
+  }
+
+  /** It has ended. */
+  get ended(): boolean {
+    return this.#state === "closing" || this.#state === "closed";
+  }
+
+  /** There are, or may be, events after its cursor that it has not got. */
+  get lagging(): boolean {
+    return this.#feed !== "live";
+  }
+
+  /** It waits for the log to answer. */
+  get isAwaiting(): boolean {
+    return this.#feed === "awaiting";
+  }
+
+  /** Events are lost to it, and it has not been told yet. */
+  get isLost(): boolean {
+    return this.#feed === "lost";
+  }
+
+  /** Called by the sink. */
   drained(): void {
     this.#owner.drained(this);
   }
 
+  /** Called by the sink. */
   gone(): void {
     this.#owner.gone(this);
+  }
+
+  /** Its reader asks for more: there is room. */
+  makeReady(): void {
+    this.#state = "ready";
+    this.#looks = 0;
+  }
+
+  /** Hands a chunk to the sink, which is ready. Returns whether there is still room. */
+  write(chunk: Chunk): boolean {
+    const hasRoom = this.sink!.write(chunk);
+    // The write may have found out that the reader is gone.
+    if (!hasRoom && this.ready) this.#state = "full";
+    return hasRoom;
+  }
+
+  /** It ends: at once, or, where its reader is to take first what it was given, later. */
+  close(how: "at once" | "later"): void {
+    this.#state = how === "later" ? "closing" : "closed";
+  }
+
+  /** It does not get what comes after its cursor for now. */
+  lag(): void {
+    this.#feed = "behind";
+  }
+
+  /** It has everything up to `position`, and there is nothing more. */
+  catchUp(position: number): void {
+    this.cursor = position;
+    this.#feed = "live";
+  }
+
+  /** The log is asked for what comes next. */
+  await(): void {
+    this.#feed = "awaiting";
+  }
+
+  /** What comes after its cursor is not to be had any more. */
+  lose(): void {
+    this.cursor = 0;
+    this.#feed = "lost";
+  }
+
+  /**
+   * Looks whether its reader, which has no room, has taken anything since the last look. Returns at how many looks in a
+   * row it had not.
+   */
+  look(): number {
+    const taken = this.sink?.taken?.() ?? 0;
+    if (this.#looks > 0 && taken === this.#taken) return this.#looks++;
+    this.#taken = taken;
+    this.#looks = 1;
+    return 0;
   }
 }

@@ -19,7 +19,6 @@ import {
   type ConnectionStart,
   type EndReason,
   type Group,
-  NOWHERE,
 } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
 import { type Range, select } from "./read.ts";
@@ -56,8 +55,10 @@ export interface DeliveryObserver {
   lagged(connection: Connection): void;
   /** A connection was told that it has lost events. */
   reset(connection: Connection): void;
-  /** A connection ended. */
+  /** A connection ended: it gets no more events. */
   ended(connection: Connection, reason: EndReason): void;
+  /** The place of an ended connection is free: its reader has taken the rest, or was given up. */
+  left(): void;
   /** Something failed, and there is no caller to tell. */
   failed(what: string, error: unknown): void;
 }
@@ -74,10 +75,13 @@ export interface DeliveryOptions {
 export class Delivery implements ConnectionOwner {
   /** Who is connected. */
   readonly registry: Registry = new Registry();
-  /** Connections that were ended while their readers took nothing, each with its last bytes. */
-  readonly leaving: Map<Connection, Chunk | undefined> = new Map();
-  /** How many connections lag. */
-  lagging = 0;
+  /** Connections that are closing, each with its last bytes. */
+  readonly closing: Map<Connection, Chunk | undefined> = new Map();
+  /**
+   * Connections whose readers had no room after a write, or have not begun to read. Whoever looks at them takes those
+   * out that have room again.
+   */
+  readonly watched: Set<Connection> = new Set();
   /** How many events were handed to sinks. */
   deliveries = 0;
   /** How many bytes were handed to sinks. */
@@ -125,7 +129,14 @@ export class Delivery implements ConnectionOwner {
 
   /** How many connections take a place: the open ones, and ended ones whose readers hold on to them. */
   get places(): number {
-    return this.registry.connections.size + this.leaving.size;
+    return this.registry.connections.size + this.closing.size;
+  }
+
+  /** How many connections lag. */
+  get lagging(): number {
+    let lagging = 0;
+    for (const connection of this.registry.connections) if (connection.lagging) lagging++;
+    return lagging;
   }
 
   /** What the window holds: events and bytes. */
@@ -201,18 +212,15 @@ export class Delivery implements ConnectionOwner {
     const { head } = this.#window;
     const connection = new Connection(this, start, group, head);
     this.registry.add(connection);
-    if (start.position !== undefined) {
-      connection.lagging = true;
-      this.lagging++;
-      // The cursor may come from a server that is ahead of this one. The log itself knows the position.
-      if (start.position > head) void this.#readLog(connection);
-    }
+    this.#watch(connection);
+    // The cursor may come from a server that is ahead of this one. The log itself knows the position.
+    if ((start.position ?? 0) > head) void this.#readLog(connection);
     return connection;
   }
 
   /** The first bytes of a stream: how long to wait before reconnecting, and where it goes on from. */
-  #preamble({ cursor, lagging }: Connection): Chunk {
-    if (cursor === NOWHERE) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
+  #preamble({ cursor, lagging, isLost }: Connection): Chunk {
+    if (isLost) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
     // Not the position of a fan-out under way, which may not have reached this connection yet.
     const position = lagging ? cursor : Math.max(cursor, this.#settled);
     if (this.#opening?.position !== position) {
@@ -225,49 +233,74 @@ export class Delivery implements ConnectionOwner {
   /** Ends a connection: its stream ends after `last`, or at once when the reader takes nothing. */
   end(connection: Connection, reason: EndReason, last?: Chunk): void {
     if (connection.ended) return;
-    const takesNothing = connection.greeted && !connection.ready;
+    const takesNothing = !connection.isUnread && !connection.ready;
     // A replaced connection no longer counts against its session, so slow ones could pile up. It is cut; its client
     // asks again for what it missed.
     const isCut = reason === "stalled" || (reason === "replaced" && takesNothing);
-    // What the reader has not taken yet goes first. A reader that takes nothing must not keep its stream for ever.
-    const isLater = takesNothing && !isCut;
-    if (isLater) this.leaving.set(connection, last);
-    this.#remove(connection, reason);
+    // What the reader has not taken yet goes first.
+    if (takesNothing && !isCut) {
+      this.closing.set(connection, last);
+      this.#remove(connection, reason, "later");
+      return;
+    }
+    this.#remove(connection, reason, "at once");
     if (isCut) connection.sink?.abort();
-    else if (!isLater) connection.sink?.end(last);
+    else connection.sink?.end(last);
   }
 
-  /** Lets go of an ended connection whose reader takes nothing. */
+  /** Lets go of a closing connection whose reader takes nothing: it must not keep its place for ever. */
   abandon(connection: Connection): void {
-    if (this.leaving.delete(connection)) connection.sink?.abort();
+    if (!connection.isClosing) return;
+    this.#leave(connection);
+    connection.sink?.abort();
   }
 
   gone(connection: Connection): void {
-    if (!connection.ended) this.#remove(connection, "client");
-    else this.leaving.delete(connection);
+    if (connection.isClosing) this.#leave(connection);
+    else if (!connection.ended) this.#remove(connection, "client", "at once");
   }
 
   drained(connection: Connection): void {
-    if (connection.ended) {
-      const last = this.leaving.get(connection);
-      if (this.leaving.delete(connection)) connection.sink?.end(last);
-      return;
+    if (connection.isClosing) {
+      const last = this.closing.get(connection);
+      this.#leave(connection);
+      connection.sink?.end(last);
     }
-    connection.stalledSince = 0;
-    connection.ready = true;
-    if (!connection.greeted) {
-      connection.greeted = true;
-      this.#write(connection, this.#preamble(connection));
-    }
+    if (connection.ended) return;
+    const isNew = connection.isUnread;
+    connection.makeReady();
+    if (isNew) this.#write(connection, this.#preamble(connection));
     if (connection.lagging) this.#catchUp(connection);
   }
 
-  #remove(connection: Connection, reason: EndReason): void {
-    connection.ended = true;
-    if (connection.lagging) this.lagging--;
+  /** Puts a connection among those whose readers are looked at. */
+  #watch(connection: Connection): void {
+    if (connection.isWatched || connection.ended) return;
+    connection.isWatched = true;
+    this.watched.add(connection);
+  }
+
+  /** Takes a connection out of {@link Delivery.watched}. */
+  unwatch(connection: Connection): void {
+    connection.isWatched = false;
+    this.watched.delete(connection);
+  }
+
+  /** A connection ends: nothing more is addressed to it. */
+  #remove(connection: Connection, reason: EndReason, how: "at once" | "later"): void {
+    connection.close(how);
     this.registry.remove(connection);
     if (this.registry.connections.size === 0) this.#window.release();
     this.#observer.ended(connection, reason);
+    if (how === "at once") this.#leave(connection);
+  }
+
+  /** The reader of an ended connection has nothing more to take. */
+  #leave(connection: Connection): void {
+    connection.close("at once");
+    this.closing.delete(connection);
+    this.unwatch(connection);
+    this.#observer.left();
   }
 
   /** Starts fan-outs unless they run. Everything sent in one turn of the event loop leaves together. */
@@ -311,6 +344,8 @@ export class Delivery implements ConnectionOwner {
     this.#beatDue = false;
     const { groups, alone, leaving } = this.#recipients(range, heartbeat !== undefined);
     const turns = this.#turns;
+    // Sets and maps are gone through while others work in between, and what is added meanwhile is gone through as well.
+    // It is safe: a connection that opened or caught up meanwhile lags, or has its cursor at the end of this range.
     for (const group of groups) {
       const { chunk, position } = window.readForAudience(group.audience, range);
       for (const connection of group.connections) {
@@ -319,13 +354,12 @@ export class Delivery implements ConnectionOwner {
           this.#deliverAlone(connection, range, heartbeat);
         } else if (chunk !== undefined) this.#deliver(connection, range, chunk, position);
         else if (heartbeat && connection.ready) this.#write(connection, heartbeat);
-        // If the log started over meanwhile, everyone has been reset.
-        if (turns.isOver() && (await turns.next(), window !== this.#window)) return;
+        if (turns.isOver() && await this.#isVoidAfterPause(window)) return;
       }
     }
     for (const connection of alone ?? []) {
       this.#deliverAlone(connection, range, undefined);
-      if (turns.isOver() && (await turns.next(), window !== this.#window)) return;
+      if (turns.isOver() && await this.#isVoidAfterPause(window)) return;
     }
     for (const connection of leaving) if (!connection.lagging) this.end(connection, "disconnect");
     this.#settled = range.to;
@@ -335,6 +369,12 @@ export class Delivery implements ConnectionOwner {
       resolve();
       return false;
     });
+  }
+
+  /** Lets others work. Whether the log started over meanwhile: everyone has been reset then. */
+  async #isVoidAfterPause(window: Window): Promise<boolean> {
+    await this.#turns.next();
+    return window !== this.#window;
   }
 
   /** The recipients of a range: groups, which share chunks, and connections that get events of their own. */
@@ -388,25 +428,23 @@ export class Delivery implements ConnectionOwner {
   #deliver(connection: Connection, range: Range, chunk: Chunk, position: number): void {
     if (!connection.ready) {
       connection.cursor = Math.max(connection.cursor, range.from);
-      connection.lagging = true;
-      this.lagging++;
+      connection.lag();
       // A stream that nobody has begun to read does not lag: its reader is on the way.
-      if (connection.greeted) this.#observer.lagged(connection);
+      if (!connection.isUnread) this.#observer.lagged(connection);
       return;
     }
     connection.cursor = position;
     this.#write(connection, chunk);
     if (position === range.to || connection.ended) return;
     // It is more than fits in one chunk: the rest follows as the sink takes it.
-    connection.lagging = true;
-    this.lagging++;
+    connection.lag();
     this.#catchUp(connection);
   }
 
   /** Gives a lagging connection what its sink has room for. */
   #catchUp(connection: Connection): void {
-    while (connection.ready && connection.lagging && !connection.reading && !connection.ended) {
-      if (connection.cursor === NOWHERE) {
+    while (connection.ready && connection.lagging && !connection.isAwaiting) {
+      if (connection.isLost) {
         this.#reset(connection);
         continue;
       }
@@ -422,37 +460,31 @@ export class Delivery implements ConnectionOwner {
         connection.cursor = position;
         if (chunk) this.#write(connection, chunk);
       }
-      if (connection.cursor >= to && !connection.ended) {
-        connection.lagging = false;
-        this.lagging--;
-      }
+      if (connection.cursor >= to) connection.catchUp(connection.cursor);
     }
     if (connection.cursor >= connection.endsAt) this.end(connection, "disconnect");
   }
 
   /** Catches up from the log itself, where the window does not reach back far enough. */
   async #readLog(connection: Connection): Promise<void> {
-    connection.reading = true;
+    connection.await();
     const epoch = this.#epoch;
     const { head } = this.#window;
     try {
       const entries = await this.#options.log.read(connection.cursor, LOG_PAGE);
-      connection.reading = false;
-      if (connection.ended) return;
-      // If the log started over meanwhile, the answer is void, and the cursor has been set already.
-      if (epoch === this.#epoch) {
-        if (entries === null) connection.cursor = NOWHERE;
-        // A stream that nobody has begun to read asks again when it has room.
-        else if (connection.ready && connection.cursor < this.#window.start) {
-          this.#deliverFromLog(connection, entries, head);
-        }
+      // If the log started over meanwhile, the answer is void: a reset takes its place.
+      if (connection.ended || epoch !== this.#epoch) return;
+      connection.lag();
+      if (entries === null) connection.lose();
+      // A stream that nobody has begun to read asks again when it has room.
+      else if (connection.ready && connection.cursor < this.#window.start) {
+        this.#deliverFromLog(connection, entries, head);
       }
       this.#catchUp(connection);
     } catch (error) {
-      connection.reading = false;
       this.#observer.failed("reading the log", error);
       // The client comes back with the same cursor: late, but nothing is lost.
-      this.end(connection, "log");
+      if (epoch === this.#epoch) this.end(connection, "log");
     }
   }
 
@@ -475,16 +507,10 @@ export class Delivery implements ConnectionOwner {
 
   /** Tells a connection that it has lost events, and goes on from here. Waits until its sink has room. */
   #reset(connection: Connection): void {
-    if (!connection.lagging) {
-      connection.lagging = true;
-      this.lagging++;
-    }
-    connection.cursor = NOWHERE;
+    connection.lose();
     if (!connection.ready) return;
     const id = formatCursor(this.#epoch, this.#flushed);
-    connection.cursor = this.#flushed;
-    connection.lagging = false;
-    this.lagging--;
+    connection.catchUp(this.#flushed);
     this.#write(connection, new Chunk(encode(formatEvent(RESET, "{}", id)), 0));
     this.#observer.reset(connection);
   }
@@ -493,12 +519,11 @@ export class Delivery implements ConnectionOwner {
     this.deliveries += chunk.events;
     this.bytes += chunk.bytes.length;
     try {
-      connection.ready = connection.sink!.write(chunk);
+      if (!connection.write(chunk)) this.#watch(connection);
     } catch (error) {
       // A middleware may have wrapped the response in anything. If that fails, this connection ends, and no other.
-      connection.ready = false;
       this.#observer.failed("writing to a connection", error);
-      if (!connection.ended) this.#remove(connection, "client");
+      if (!connection.ended) this.#remove(connection, "client", "at once");
       connection.sink!.abort();
     }
   }

@@ -29,24 +29,25 @@ export interface DrainOptions {
 export async function drain(delivery: Delivery, options: DrainOptions): Promise<void> {
   const { within, retry, abandon } = options;
   const { connections } = delivery.registry;
-  const started = performance.now();
   const total = connections.size;
-  for (let gone = 0; delivery.places > 0;) {
+  /** How many are told to end by a time. Some leave by themselves, so it may be more than there are. */
+  const dueBy = (elapsed: number) =>
+    elapsed >= within ? total : Math.floor((total * elapsed) / within);
+  const started = performance.now();
+  for (let told = 0; delivery.places > 0;) {
     await delivery.settled(delivery.head);
     const elapsed = performance.now() - started;
     if (elapsed >= within + LINGER) {
-      for (const connection of delivery.leaving.keys()) abandon(connection, "closed");
+      for (const connection of delivery.closing.keys()) abandon(connection, "closed");
     }
-    const due = elapsed >= within ? total : Math.floor((total * elapsed) / within);
+    const due = dueBy(elapsed);
     for (const connection of connections) {
-      if (gone >= due) break;
-      gone++;
+      if (told >= due) break;
+      told++;
       delivery.end(connection, "closed", farewell(retry));
     }
-    // Some leave by themselves meanwhile, so `due` may be more than are left.
     if (delivery.places > 0) {
-      const left = within - elapsed;
-      await sleep(left > 0 ? Math.min(DRAIN_STEP, left) : connections.size > 0 ? 1 : 10);
+      await sleep(elapsed < within ? Math.min(DRAIN_STEP, within - elapsed) : 10);
     }
   }
 }

@@ -16,7 +16,7 @@ import type { LogRecord } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
 import { memoryLog } from "../log/memory.ts";
 import { bound, checkName, invalid } from "../validate.ts";
-import { type Connection, type EndReason, NOWHERE } from "./connection.ts";
+import type { Connection, EndReason } from "./connection.ts";
 import { Delivery, DISCONNECT } from "./delivery.ts";
 import { drain } from "./drain.ts";
 import { DEFAULT_LOGGER, guarded, LEVELS, type Logger, redact } from "./logger.ts";
@@ -156,6 +156,9 @@ class LogHub implements OpenableHub {
           this.#tell("reset", { session: connection.session });
         },
         ended: (connection, reason) => this.#ended(connection, reason),
+        left: () => {
+          if (this.#delivery.places === 0) this.#sweeper.stop();
+        },
         failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
       },
     );
@@ -236,7 +239,7 @@ class LogHub implements OpenableHub {
       number: ++this.#number,
       session,
       channels,
-      position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? NOWHERE,
+      position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? null,
       deadline,
       deadlineReason,
     });
@@ -435,7 +438,7 @@ class LogHub implements OpenableHub {
   #opened(connection: Connection, lastEventId: string | undefined): void {
     const { session } = connection;
     const channels = [...connection.group.audience.channels];
-    const resumed = lastEventId !== undefined && connection.cursor !== NOWHERE;
+    const resumed = lastEventId !== undefined && !connection.isLost;
     this.#counters.connects++;
     this.#sweeper.opened(connection);
     this.#debug("connect", connection);
@@ -449,12 +452,12 @@ class LogHub implements OpenableHub {
 
   #ended(connection: Connection, reason: EndReason): void {
     this.#counters.disconnects++;
+    this.#sweeper.ended(connection);
     if (reason === "stalled") this.#counters.stalled++;
     if (reason === "replaced") this.#counters.replaced++;
     if (reason === "stalled") this.#debug("drop", connection, reason);
     this.#debug("disconnect", connection, reason);
     this.#tell("disconnect", { session: connection.session, reason });
-    if (this.#delivery.places === 0) this.#sweeper.stop();
   }
 
   #tell<Name extends keyof HubEvents>(type: Name, detail: HubEvents[Name]): void {

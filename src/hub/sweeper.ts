@@ -1,14 +1,15 @@
 /**
- * Whatever is due at a time: heartbeats, ends and stalls, all with one timer.
+ * What comes with time: heartbeats, ends and stalls, all with one timer.
  *
  * @module
  */
 
 import { MAX_DELAY } from "../validate.ts";
 import type { Connection, EndReason } from "./connection.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Delivery } from "./delivery.ts";
 
-/** What a sweeper needs from the hub. */
+/** What a sweeper needs to know of the hub. */
 export interface SweeperOptions {
   /** How often a heartbeat comes, in ms. */
   readonly heartbeat: number;
@@ -18,14 +19,27 @@ export interface SweeperOptions {
   readonly abandon: (connection: Connection, reason: EndReason) => void;
 }
 
-/** One timer for all connections: heartbeats, ends and stalls. It runs only while there are connections. */
+/** How often a reader is looked at in the time that it may take nothing. */
+const LOOKS = 4;
+/**
+ * When a look is later than this, in ms, the process was away (stopped, or its machine suspended), and not the readers:
+ * it does not count.
+ */
+const LATE = 1_000;
+
+/**
+ * One timer for all connections. It runs only while there are connections, and looks only at those that have something
+ * coming: the one that is due next, and those whose readers have no room.
+ */
 export class Sweeper {
   readonly #delivery: Delivery;
   readonly #options: SweeperOptions;
+  readonly #deadlines = new Deadlines();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  // By performance.now(): setting the system clock back must not hold heartbeats up.
+  // By performance.now(): a system clock that is set back must not hold heartbeats up.
   #sweepAt = Infinity;
   #beatAt = 0;
+  #lookAt = 0;
 
   /** A sweeper of the connections of a delivery. */
   constructor(delivery: Delivery, options: SweeperOptions) {
@@ -37,18 +51,29 @@ export class Sweeper {
   opened(connection: Connection): void {
     const { heartbeat, stallTimeout } = this.#options;
     const now = performance.now();
-    if (this.#delivery.registry.connections.size === 1) this.#beatAt = now + heartbeat;
-    const ends = now + connection.deadline - Date.now();
-    this.#sweepBy(Math.min(ends, this.#beatAt, now + stallTimeout / 4), now);
+    this.#deadlines.add(connection);
+    if (this.#timer === undefined) {
+      this.#beatAt = now + heartbeat;
+      this.#lookAt = now + stallTimeout / LOOKS;
+    }
+    this.#schedule(now);
   }
 
-  /** Stops: nothing more is due. */
+  /** A connection has ended. */
+  ended(connection: Connection): void {
+    this.#deadlines.remove(connection);
+  }
+
+  /** Nobody is there any more. */
   stop(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#sweepAt = Infinity;
   }
 
-  #sweepBy(time: number, now: number): void {
+  #schedule(now: number): void {
+    const due = now + this.#deadlines.next - Date.now();
+    const time = Math.min(this.#beatAt, this.#lookAt, due);
     if (time >= this.#sweepAt) return;
     clearTimeout(this.#timer);
     this.#sweepAt = time;
@@ -58,35 +83,32 @@ export class Sweeper {
   }
 
   #sweep(): void {
-    const { heartbeat, stallTimeout, abandon } = this.#options;
     const now = performance.now();
     const date = Date.now();
     this.#sweepAt = Infinity;
     this.#delivery.prune(date);
     if (now >= this.#beatAt) {
-      this.#beatAt = now + heartbeat;
+      this.#beatAt = now + this.#options.heartbeat;
       this.#delivery.beat();
     }
-    let next = Math.min(this.#beatAt, now + stallTimeout / 4);
-    for (const connection of this.#delivery.registry.connections) {
-      const left = connection.deadline - date;
-      if (left <= 0) this.#delivery.end(connection, connection.deadlineReason);
-      else if (this.#isStalled(connection, now)) this.#delivery.end(connection, "stalled");
-      else next = Math.min(next, now + left);
+    while (this.#deadlines.next <= date) {
+      const connection = this.#deadlines.first!;
+      this.#delivery.end(connection, connection.deadlineReason);
     }
-    for (const connection of this.#delivery.leaving.keys()) {
-      if (this.#isStalled(connection, now)) abandon(connection, "stalled");
+    if (now >= this.#lookAt) {
+      if (now - this.#lookAt < LATE) this.#look();
+      this.#lookAt = now + this.#options.stallTimeout / LOOKS;
     }
-    if (this.#delivery.places > 0) this.#sweepBy(next, now);
+    if (this.#delivery.places > 0) this.#schedule(now);
   }
 
-  #isStalled(connection: Connection, now: number): boolean {
-    if (connection.ready) return false;
-    const taken = connection.sink?.taken?.() ?? 0;
-    if (connection.stalledSince === 0 || taken !== connection.taken) {
-      connection.stalledSince = now;
-      connection.taken = taken;
+  #look(): void {
+    for (const connection of this.#delivery.watched) {
+      if (connection.ready) this.#delivery.unwatch(connection);
+      else if (connection.look() >= LOOKS) {
+        if (connection.isClosing) this.#options.abandon(connection, "stalled");
+        else this.#delivery.end(connection, "stalled");
+      }
     }
-    return now - connection.stalledSince >= this.#options.stallTimeout;
   }
 }
