@@ -383,30 +383,27 @@ export class Delivery implements ConnectionOwner {
     alone: Set<Connection> | undefined;
     leaving: Connection[];
   } {
-    const groups = new Set<Group>();
     const leaving: Connection[] = [];
-    let alone: Set<Connection> | undefined;
+    // Each name once: there may be as many events as the history holds, and each to as many as there are connections.
+    const sessions = new Set<string>();
+    const channels = new Set<string>();
     for (const entry of this.#window.entries(range.from, range.to)) {
       if (entry.instruction !== undefined) {
-        for (const connection of this.#dismiss(entry)) {
-          leaving.push(connection);
-          (alone ??= new Set()).add(connection);
-        }
+        for (const connection of this.#dismiss(entry)) leaving.push(connection);
       } else if (entry.to === EVERYONE) {
         everyone = true;
-        for (const session of entry.except ?? []) {
-          for (const connection of this.registry.sessions.get(session) ?? []) {
-            (alone ??= new Set()).add(connection);
-          }
-        }
-      } else {
-        const name = entry.to.slice(1);
-        if (entry.to[0] === "@") {
-          for (const connection of this.registry.sessions.get(name) ?? []) {
-            (alone ??= new Set()).add(connection);
-          }
-        } else for (const group of this.registry.channels.get(name) ?? []) groups.add(group);
+        for (const session of entry.except ?? []) sessions.add(session);
+      } else (entry.to[0] === "@" ? sessions : channels).add(entry.to.slice(1));
+    }
+    let alone = leaving.length > 0 ? new Set(leaving) : undefined;
+    for (const session of sessions) {
+      for (const connection of this.registry.sessions.get(session) ?? []) {
+        (alone ??= new Set()).add(connection);
       }
+    }
+    const groups = new Set<Group>();
+    for (const name of everyone ? [] : channels) {
+      for (const group of this.registry.channels.get(name)?.groups ?? []) groups.add(group);
     }
     return { groups: everyone ? this.registry.groups : groups, alone, leaving };
   }

@@ -8,14 +8,22 @@ import { type Address, EVERYONE } from "../log/address.ts";
 import type { Connection, Group } from "./connection.ts";
 import { Audience } from "./read.ts";
 
+/** Who subscribes to a channel. */
+export interface Channel {
+  /** The groups. */
+  readonly groups: Set<Group>;
+  /** How many connections these are: each send says so, and there may be as many groups as connections. */
+  connections: number;
+}
+
 /** The open connections of a process. */
 export class Registry {
   /** Every connection. */
   readonly connections: Set<Connection> = new Set();
   /** The connections of each session. */
   readonly sessions: Map<string, Set<Connection>> = new Map();
-  /** The groups that subscribe to each channel. */
-  readonly channels: Map<string, Set<Group>> = new Map();
+  /** Each channel that somebody subscribes to. */
+  readonly channels: Map<string, Channel> = new Map();
   readonly #groups = new Map<string, Group>();
 
   /** All connections, grouped by what they subscribe to. */
@@ -28,6 +36,7 @@ export class Registry {
     const { session, group } = connection;
     this.connections.add(connection);
     group.connections.add(connection);
+    for (const name of group.audience.channels) this.channels.get(name)!.connections++;
     const ofSession = this.sessions.get(session);
     if (ofSession) ofSession.add(connection);
     else this.sessions.set(session, new Set([connection]));
@@ -41,6 +50,7 @@ export class Registry {
     ofSession.delete(connection);
     if (ofSession.size === 0) this.sessions.delete(session);
     group.connections.delete(connection);
+    for (const name of group.audience.channels) this.channels.get(name)!.connections--;
     if (group.connections.size === 0) this.#removeGroup(group);
   }
 
@@ -53,9 +63,7 @@ export class Registry {
     }
     const name = to.slice(1);
     if (to[0] === "@") return this.sessions.get(name)?.size ?? 0;
-    let count = 0;
-    for (const group of this.channels.get(name) ?? []) count += group.connections.size;
-    return count;
+    return this.channels.get(name)?.connections ?? 0;
   }
 
   /** The group of all who subscribe to these channels. */
@@ -65,20 +73,20 @@ export class Registry {
     if (group) return group;
     group = { name, audience: new Audience(channels), connections: new Set() };
     this.#groups.set(name, group);
-    for (const channel of channels) {
-      const groups = this.channels.get(channel);
-      if (groups) groups.add(group);
-      else this.channels.set(channel, new Set([group]));
+    for (const name of channels) {
+      const channel = this.channels.get(name);
+      if (channel) channel.groups.add(group);
+      else this.channels.set(name, { groups: new Set([group]), connections: 0 });
     }
     return group;
   }
 
   #removeGroup(group: Group): void {
     this.#groups.delete(group.name);
-    for (const channel of group.audience.channels) {
-      const groups = this.channels.get(channel)!;
+    for (const name of group.audience.channels) {
+      const { groups } = this.channels.get(name)!;
       groups.delete(group);
-      if (groups.size === 0) this.channels.delete(channel);
+      if (groups.size === 0) this.channels.delete(name);
     }
   }
 }
