@@ -1,5 +1,5 @@
 /**
- * Sinks for node:http: a connection that writes to the response, or, where that is safe, straight to its socket.
+ * A sink that writes straight to the socket of a response.
  *
  * @module
  */
@@ -7,56 +7,18 @@
 import { writeSync } from "node:fs";
 import { type IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
-import type { Chunk, Sink, SinkOwner } from "../hub/sink.ts";
-
-/** Lets a connection write to a response whose head is set. */
-export function serveConnection(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  owner: SinkOwner,
-): void {
-  // Head and first events leave in one packet.
-  outgoing.socket?.cork();
-  outgoing.flushHeaders();
-  const socket = directSocket(incoming, outgoing);
-  const sink = socket ? new SocketSink(owner, outgoing, socket) : new ResponseSink(owner, outgoing);
-  owner.sink = sink;
-  // One function for all connections, and the sink where it finds it.
-  (outgoing as WithSink)[SINK] = sink;
-  outgoing.on("close", onClose);
-  if (socket) {
-    // One that serves its second stream has the listener already.
-    if (!(SINK in socket)) socket.on("drain", onDrain);
-    (socket as WithSink)[SINK] = sink;
-  } else outgoing.on("drain", onDrain);
-  // The client may have gone while `authenticate` was at work.
-  if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();
-  else if (owner.ended) sink.end();
-  else owner.drained();
-  outgoing.socket?.uncork();
-}
-
-const SINK = Symbol("streamside.sink");
-
-interface WithSink {
-  [SINK]?: ResponseSink | SocketSink | undefined;
-}
-
-function onDrain(this: WithSink): void {
-  this[SINK]?.owner?.drained();
-}
-
-function onClose(this: WithSink): void {
-  this[SINK]?.owner?.gone();
-  this[SINK]?.forget();
-}
+import type { Chunk, SinkOwner } from "../hub/sink.ts";
+import { type NodeSink, SINK, type WithSink } from "./response-sink.ts";
 
 /**
  * The socket to write to without the response in between, which costs a third of a delivery; `undefined` unless
  * nothing but our chunks would go through the response: HTTP/1.1, chunked, on Node's own implementation, with nothing
  * of the response waiting and nobody (a compression middleware) between.
  */
-function directSocket(incoming: IncomingMessage, outgoing: ServerResponse): Socket | undefined {
+export function directSocket(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): Socket | undefined {
   const { socket } = outgoing;
   const isSafe = IS_NODE && socket instanceof Socket && outgoing instanceof ServerResponse &&
     outgoing.chunkedEncoding && incoming.httpVersion === "1.1" &&
@@ -70,39 +32,8 @@ function directSocket(incoming: IncomingMessage, outgoing: ServerResponse): Sock
 // Deno and Bun have a node:http, but what is beneath it is not Node's.
 const IS_NODE = !("Deno" in globalThis) && !("Bun" in globalThis);
 
-/** A sink that is a response of node:http or node:http2. */
-class ResponseSink implements Sink {
-  owner: SinkOwner | undefined;
-  readonly outgoing: ServerResponse;
-
-  constructor(owner: SinkOwner, outgoing: ServerResponse) {
-    this.owner = owner;
-    this.outgoing = outgoing;
-  }
-
-  write(chunk: Chunk): boolean {
-    // Somebody else has ended it: to write to it now is an error that nobody listens for, and "close" follows.
-    return !this.outgoing.writableEnded && this.outgoing.write(chunk.bytes);
-  }
-
-  end(last?: Chunk): void {
-    this.forget();
-    if (!this.outgoing.writableEnded) this.outgoing.end(last?.bytes);
-  }
-
-  abort(): void {
-    this.forget();
-    this.outgoing.destroy();
-  }
-
-  /** Nothing is told to the connection from now on. */
-  forget(): void {
-    this.owner = undefined;
-  }
-}
-
 /** A sink that is the socket of a chunked HTTP/1.1 response (RFC 9112, 7.1). */
-class SocketSink implements Sink {
+export class SocketSink implements NodeSink {
   owner: SinkOwner | undefined;
   readonly outgoing: ServerResponse;
   readonly socket: Socket;

@@ -1,0 +1,55 @@
+/**
+ * A sink that writes to a response of node:http or node:http2, whatever is beneath it.
+ *
+ * @module
+ */
+
+import type { ServerResponse } from "node:http";
+import type { Chunk, Sink, SinkOwner } from "../hub/sink.ts";
+
+/** A sink that is a response of node:http or node:http2. */
+export class ResponseSink implements NodeSink {
+  owner: SinkOwner | undefined;
+  readonly outgoing: ServerResponse;
+
+  constructor(owner: SinkOwner, outgoing: ServerResponse) {
+    this.owner = owner;
+    this.outgoing = outgoing;
+  }
+
+  write(chunk: Chunk): boolean {
+    // Somebody else has ended it: to write to it now is an error that nobody listens for, and "close" follows.
+    return !this.outgoing.writableEnded && this.outgoing.write(chunk.bytes);
+  }
+
+  end(last?: Chunk): void {
+    this.forget();
+    if (!this.outgoing.writableEnded) this.outgoing.end(last?.bytes);
+  }
+
+  abort(): void {
+    this.forget();
+    this.outgoing.destroy();
+  }
+
+  /** Nothing is told to the connection from now on. */
+  forget(): void {
+    this.owner = undefined;
+  }
+}
+
+/** Where a response or a socket keeps the sink that its listeners tell: one function for all connections. */
+export const SINK: unique symbol = Symbol("streamside.sink");
+
+/** What has a sink. */
+export interface WithSink {
+  [SINK]?: NodeSink | undefined;
+}
+
+/** A sink of node:http. */
+export interface NodeSink extends Sink {
+  /** The connection, as long as it is to be told of anything. */
+  readonly owner: SinkOwner | undefined;
+  /** Nothing is told to the connection from now on. */
+  forget(): void;
+}

@@ -1,0 +1,47 @@
+/**
+ * A hub's connection meets a response of node:http: it writes to the response, or, where that is safe, straight to its
+ * socket.
+ *
+ * @module
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { SinkOwner } from "../hub/sink.ts";
+import { ResponseSink, SINK, type WithSink } from "./response-sink.ts";
+import { directSocket, SocketSink } from "./socket-sink.ts";
+
+/** Lets a connection write to a response whose head is set. */
+export function serveConnection(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  owner: SinkOwner,
+): void {
+  // Head and first events leave in one packet.
+  outgoing.socket?.cork();
+  outgoing.flushHeaders();
+  const socket = directSocket(incoming, outgoing);
+  const sink = socket ? new SocketSink(owner, outgoing, socket) : new ResponseSink(owner, outgoing);
+  owner.sink = sink;
+  // One function for all connections, and the sink where it finds it.
+  (outgoing as WithSink)[SINK] = sink;
+  outgoing.on("close", onClose);
+  if (socket) {
+    // One that serves its second stream has the listener already.
+    if (!(SINK in socket)) socket.on("drain", onDrain);
+    (socket as WithSink)[SINK] = sink;
+  } else outgoing.on("drain", onDrain);
+  // The client may have gone while `authenticate` was at work.
+  if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();
+  else if (owner.ended) sink.end();
+  else owner.drained();
+  outgoing.socket?.uncork();
+}
+
+function onDrain(this: WithSink): void {
+  this[SINK]?.owner?.drained();
+}
+
+function onClose(this: WithSink): void {
+  this[SINK]?.owner?.gone();
+  this[SINK]?.forget();
+}
