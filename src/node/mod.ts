@@ -13,9 +13,16 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Problem } from "../http/answer.ts";
 import { answeringOf } from "../http/handler.ts";
 import { closeWithConnection } from "./pipelining.ts";
-import { isForbiddenMethod, lazyRequest, type NodeExchange, realRequest } from "./request.ts";
+import {
+  headOf,
+  isForbiddenMethod,
+  lazyRequest,
+  type NodeExchange,
+  realRequest,
+} from "./request.ts";
 import { refuse, writeAnswer, writeResponse } from "./response.ts";
-import { urlOf } from "./url.ts";
+import { Stalls } from "./stalls.ts";
+import { bound } from "../validate.ts";
 
 /** A function on Request and Response, such as the one that `createHandler` gives. */
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
@@ -35,14 +42,22 @@ export interface NodeListenerOptions {
   readonly trustProxy?: boolean;
   /** Told of what a handler throws, which is answered with 500 without detail. Default: `console.error`. */
   readonly onError?: (error: unknown) => void;
+  /**
+   * A reader that takes nothing at all of a body for this long is cut off, in ms; 0 or Infinity: never. A stream of a
+   * hub's own has the hub's `stallTimeout`; this one is for streams that a middleware wrapped, and for other handlers'.
+   * Default: 60 000 for event streams, none for other bodies.
+   */
+  readonly stallTimeout?: number;
 }
 
 /**
- * A node:http listener that answers with a handler. Express and Connect take it as middleware too.
+ * A node:http listener that answers with a handler. Express and Connect take it as middleware too. The handler sees the
+ * request as it stands then: what a middleware changed of its method, URL, headers or parsed body counts.
  *
  * The `Request` that `authenticate` gets becomes a whole one when more of it is looked at than method, URL and headers.
  * Node's own `new Request(request)` and `fetch(request)` look past that: give them `request.clone()`.
  *
+ * @throws {StreamsideError} `invalid-argument` for an invalid `stallTimeout`
  * @example
  * ```ts
  * import { createServer } from "node:http";
@@ -62,39 +77,49 @@ export function toNodeListener(
   handler: FetchHandler,
   options: NodeListenerOptions = {},
 ): NodeListener {
+  const { trustProxy = false, stallTimeout } = options;
   const onError = options.onError ??
     ((error) => console.error("streamside: a request failed", error));
+  const ofStreams = stallsOf(stallTimeout ?? 60_000);
+  const ofOthers = stallTimeout === undefined ? undefined : ofStreams;
+
+  async function answer(exchange: NodeExchange): Promise<void> {
+    const { method = "GET" } = exchange.incoming;
+    const head = headOf(exchange.incoming, trustProxy);
+    if (head === undefined) {
+      const problem = new Problem(400, "invalid-host", "The Host header is invalid.");
+      return writeAnswer(exchange, method, problem.toAnswer());
+    }
+    const answering = answeringOf(handler);
+    if (answering) {
+      const answer = await answering(lazyRequest(exchange, head));
+      return writeAnswer(exchange, method, answer, ofStreams);
+    }
+    if (isForbiddenMethod(method)) {
+      const problem = new Problem(501, "not-implemented", "This server knows no such method.");
+      return writeAnswer(exchange, method, problem.toAnswer());
+    }
+    // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
+    const response = await handler(realRequest(exchange, head));
+    const isStream = /^text\/event-stream\b/i.test(response.headers.get("Content-Type") ?? "");
+    await writeResponse(exchange, method, response, isStream ? ofStreams : ofOthers);
+  }
+
   return (incoming, outgoing) => {
-    if (outgoing.socket === null) closeWithConnection(incoming.socket, outgoing as ServerResponse);
-    answer(handler, incoming, outgoing as ServerResponse, options).catch((error: unknown) => {
+    const exchange = {
+      incoming: incoming as IncomingMessage,
+      outgoing: outgoing as ServerResponse,
+    };
+    if (outgoing.socket === null) closeWithConnection(incoming.socket, exchange.outgoing);
+    answer(exchange).catch((error: unknown) => {
       onError(error);
-      refuse(outgoing as ServerResponse);
+      refuse(exchange.outgoing);
     });
   };
 }
 
-async function answer(
-  handler: FetchHandler,
-  incoming: IncomingMessage | Http2ServerRequest,
-  outgoing: ServerResponse,
-  options: NodeListenerOptions,
-): Promise<void> {
-  const url = urlOf(incoming as IncomingMessage, options.trustProxy === true);
-  const exchange: NodeExchange = {
-    incoming: incoming as IncomingMessage,
-    outgoing,
-    url: url ?? "",
-  };
-  if (url === undefined) {
-    const problem = new Problem(400, "invalid-host", "The Host of this request is none.");
-    return writeAnswer(exchange, problem.toAnswer());
-  }
-  const answering = answeringOf(handler);
-  if (answering) return writeAnswer(exchange, await answering(lazyRequest(exchange)));
-  if (isForbiddenMethod(incoming.method)) {
-    const problem = new Problem(501, "not-implemented", "This server knows no such method.");
-    return writeAnswer(exchange, problem.toAnswer());
-  }
-  // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
-  await writeResponse(exchange, await handler(realRequest(exchange)));
+function stallsOf(timeout: number): Stalls | undefined {
+  if (timeout === 0) return undefined;
+  const time = bound("stallTimeout", timeout, timeout);
+  return time === Infinity ? undefined : new Stalls(time);
 }

@@ -6,15 +6,16 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { quote } from "../errors.ts";
+import { isGone } from "./outgoing.ts";
+import { urlOf } from "./url.ts";
 
-/** What a `Request` is made of. */
+/** A request of node:http and its response. */
 export interface NodeExchange {
   /** The request as node:http has it. */
   readonly incoming: IncomingMessage;
   /** Its response: when that closes early, the request's `signal` aborts. */
   readonly outgoing: ServerResponse;
-  /** The request's URL, complete. */
-  readonly url: string;
   /**
    * The `Request` that was made of it, kept until the response has closed or is a stream of a hub's: Node's own lets go
    * of what aborts its `signal` when nobody holds the `Request` any more, even if somebody holds the signal.
@@ -22,22 +23,42 @@ export interface NodeExchange {
   request?: Request | undefined;
 }
 
+/** A request as it stands when it is handed over, with what a middleware changed of it. */
+export interface RequestHead {
+  readonly method: string;
+  /** The whole URL. */
+  readonly url: string;
+  readonly headers: Headers;
+}
+
+/**
+ * The head of a request; `undefined` when its `Host` is invalid.
+ *
+ * @throws {TypeError} for a header that a middleware made, and that no header can be
+ */
+export function headOf(incoming: IncomingMessage, trustProxy: boolean): RequestHead | undefined {
+  const url = urlOf(incoming, trustProxy);
+  return url === undefined
+    ? undefined
+    : { method: incoming.method ?? "GET", url, headers: headersOf(incoming) };
+}
+
 /** A real `Request`. */
-export function realRequest(exchange: NodeExchange, headers?: Headers): Request {
-  const { incoming, outgoing, url } = exchange;
-  const method = incoming.method ?? "GET";
+export function realRequest(exchange: NodeExchange, head: RequestHead): Request {
+  const { incoming, outgoing } = exchange;
+  const { method, url, headers } = head;
   const abort = new AbortController();
   const onClose = () => {
     if (!outgoing.writableFinished) abort.abort();
     exchange.request = undefined;
   };
   // A lazy request may be looked at when its client has gone already.
-  if (outgoing.destroyed) onClose();
+  if (isGone(outgoing)) onClose();
   else outgoing.once("close", onClose);
   return exchange.request = new Request(url, {
     method,
-    headers: headers ?? headersOf(incoming),
-    body: method === "GET" || method === "HEAD" ? null : bodyOf(incoming),
+    headers,
+    body: method === "GET" || method === "HEAD" ? null : bodyOf(incoming, headers),
     signal: abort.signal,
     duplex: "half",
   } as RequestInit);
@@ -48,31 +69,50 @@ export function isForbiddenMethod(method: string | undefined): boolean {
   return /^(?:CONNECT|TRACE|TRACK)$/i.test(method ?? "");
 }
 
-function headersOf(incoming: IncomingMessage): Headers {
-  const headers = new Headers();
-  const { rawHeaders } = incoming;
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!;
-    // HTTP/2 has what is in the request line as headers of its own.
-    if (name.startsWith(":")) continue;
-    const value = rawHeaders[i + 1]!;
-    // RFC 9113, 8.2.3: a cookie may come in pieces, and is put together with semicolons. Deno's headers take commas.
-    const piece = /^cookie$/i.test(name) ? headers.get(name) : null;
-    if (piece === null) headers.append(name, value);
-    else headers.set(name, `${piece}; ${value}`);
+/**
+ * The headers as the request stands: with what a middleware took out or put in, and repeated ones joined as node:http
+ * joins them, so that the handler sees what the framework sees.
+ */
+function headersOf({ headers }: IncomingMessage): Headers {
+  const seen = new Headers();
+  // Keys only: HTTP/2 marks with a symbol which headers a proxy must not index.
+  for (const name of Object.keys(headers)) {
+    const value: unknown = headers[name];
+    // HTTP/2 has what is in the request line as headers of its own; and `undefined` is how some take a header out.
+    if (name.startsWith(":") || value === undefined || value === null) continue;
+    try {
+      // To set: a name that is not in lower case is a middleware's, and stands for the client's of the same name.
+      if (!Array.isArray(value)) seen.set(name, String(value));
+      // RFC 9113, 8.2.3: a cookie that comes in pieces is put together with semicolons.
+      else if (name === "cookie") seen.set(name, value.join("; "));
+      else {
+        seen.delete(name);
+        for (const each of value) seen.append(name, String(each));
+      }
+    } catch (cause) {
+      throw new TypeError(
+        `The header ${
+          quote(name)
+        } cannot be handed on: a middleware gave it a name or value that no header can have. ` +
+          "Encode it, with encodeURIComponent for example.",
+        { cause },
+      );
+    }
   }
-  return headers;
+  return seen;
 }
 
 /** The body; one that a body parser has read already is written again from what it made of it. */
-function bodyOf(incoming: IncomingMessage): BodyInit {
+function bodyOf(incoming: IncomingMessage, headers: Headers): BodyInit {
   const { body, rawBody } = incoming as {
     body?: unknown;
     rawBody?: string | Uint8Array<ArrayBuffer>;
   };
   if (incoming.readableEnded && (rawBody !== undefined || body !== undefined)) {
-    const isRaw = typeof body === "string" || body instanceof Uint8Array;
-    return rawBody ?? (isRaw ? body as BodyInit : JSON.stringify(body));
+    if (typeof body === "string" || body instanceof Uint8Array) return body as BodyInit;
+    // What a middleware changed of parsed JSON counts, and not what came; of another type there is no way back.
+    const isJson = /^application\/json\b/i.test(headers.get("Content-Type") ?? "");
+    return isJson || rawBody === undefined ? JSON.stringify(body ?? rawBody) : rawBody;
   }
   return streamOf(incoming);
 }
@@ -97,31 +137,24 @@ function streamOf(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuf
   }, { highWaterMark: 0 });
 }
 
-/** A `Request` whose method, URL and headers cost nothing, and that becomes a real one for anything else. */
-class LazyRequest {
+/** A `Request` that is no more than its head, and becomes a real one for anything else. */
+class LazyRequest implements RequestHead {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Headers;
   readonly #exchange: NodeExchange;
-  #headers: Headers | undefined;
   #real: Request | undefined;
 
-  constructor(exchange: NodeExchange) {
+  constructor(exchange: NodeExchange, { method, url, headers }: RequestHead) {
     this.#exchange = exchange;
-  }
-
-  get method(): string {
-    return this.#exchange.incoming.method ?? "GET";
-  }
-
-  get url(): string {
-    return this.#exchange.url;
-  }
-
-  get headers(): Headers {
-    return this.#headers ??= headersOf(this.#exchange.incoming);
+    this.method = method;
+    this.url = url;
+    this.headers = headers;
   }
 
   /** The real one, made when first asked for. */
   real(): Request {
-    return this.#real ??= realRequest(this.#exchange, this.headers);
+    return this.#real ??= realRequest(this.#exchange, this);
   }
 }
 
@@ -146,6 +179,6 @@ for (
 }
 
 /** A `Request` that is made when it is looked at. */
-export function lazyRequest(exchange: NodeExchange): Request {
-  return new LazyRequest(exchange) as unknown as Request;
+export function lazyRequest(exchange: NodeExchange, head: RequestHead): Request {
+  return new LazyRequest(exchange, head) as unknown as Request;
 }

@@ -6,30 +6,44 @@
 
 import type { ServerResponse } from "node:http";
 import type { Chunk, Sink, SinkOwner } from "../hub/sink.ts";
+import { untaken } from "./outgoing.ts";
+import type { Stalls } from "./stalls.ts";
 
 /** A sink that is a response of node:http or node:http2. */
 export class ResponseSink implements NodeSink {
   owner: SinkOwner | undefined;
   readonly outgoing: ServerResponse;
+  readonly #stalls: Stalls | undefined;
+  #written = 0;
 
-  constructor(owner: SinkOwner, outgoing: ServerResponse) {
+  /** A sink that tells `owner`. `stalls` looks after what is still to be taken when the connection has ended. */
+  constructor(owner: SinkOwner, outgoing: ServerResponse, stalls: Stalls | undefined) {
     this.owner = owner;
     this.outgoing = outgoing;
+    this.#stalls = stalls;
   }
 
   write(chunk: Chunk): boolean {
     // Somebody else has ended it: to write to it now is an error that nobody listens for, and "close" follows.
-    return !this.outgoing.writableEnded && this.outgoing.write(chunk.bytes);
+    if (this.outgoing.writableEnded) return false;
+    this.#written += chunk.bytes.length;
+    return this.outgoing.write(chunk.bytes);
   }
 
   end(last?: Chunk): void {
     this.forget();
-    if (!this.outgoing.writableEnded) this.outgoing.end(last?.bytes);
+    if (this.outgoing.writableEnded) return;
+    this.outgoing.end(last?.bytes);
+    this.#stalls?.watch(this.outgoing);
   }
 
   abort(): void {
     this.forget();
     this.outgoing.destroy();
+  }
+
+  taken(): number {
+    return this.#written - untaken(this.outgoing);
   }
 
   /** Nothing is told to the connection from now on. */

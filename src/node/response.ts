@@ -8,12 +8,19 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Answer } from "../http/answer.ts";
 import type { SinkOwner } from "../hub/sink.ts";
 import { takeOver } from "../hub/stream-sink.ts";
+import { takesBody } from "./outgoing.ts";
 import { pump } from "./pump.ts";
 import type { NodeExchange } from "./request.ts";
 import { serveConnection } from "./serve.ts";
+import type { Stalls } from "./stalls.ts";
 
-/** Writes an answer of our own handler. */
-export function writeAnswer(exchange: NodeExchange, { status, headers, body }: Answer): void {
+/** Writes an answer of our own handler to a request of a method. */
+export function writeAnswer(
+  exchange: NodeExchange,
+  method: string,
+  { status, headers, body }: Answer,
+  stalls?: Stalls,
+): void {
   const { incoming, outgoing } = exchange;
   const isStream = typeof body === "object" && body !== null;
   const { Vary } = headers;
@@ -27,8 +34,9 @@ export function writeAnswer(exchange: NodeExchange, { status, headers, body }: A
     if (isStream) body.gone();
     throw error;
   }
-  if (isStream) return serve(exchange, body);
-  outgoing.end(body ?? undefined);
+  if (isStream && takesBody(outgoing, method)) return serve(exchange, body, stalls);
+  outgoing.end(isStream ? undefined : body ?? undefined);
+  if (isStream) body.gone();
   letFlow(incoming);
 }
 
@@ -38,26 +46,38 @@ function letFlow(incoming: IncomingMessage): void {
 }
 
 /** Hands the response to a connection, which keeps nothing of the request. */
-function serve(exchange: NodeExchange, owner: SinkOwner): void {
+function serve(exchange: NodeExchange, owner: SinkOwner, stalls: Stalls | undefined): void {
   exchange.request = undefined;
-  serveConnection(exchange.incoming, exchange.outgoing, owner);
+  serveConnection(exchange.incoming, exchange.outgoing, owner, stalls);
 }
 
-export async function writeResponse(exchange: NodeExchange, response: Response): Promise<void> {
+/**
+ * Writes a response to a request of a method. A stream of a hub's that nobody has read from is served by the hub itself;
+ * any other body is pumped, and `stalls` looks after its reader.
+ */
+export async function writeResponse(
+  exchange: NodeExchange,
+  method: string,
+  response: Response,
+  stalls: Stalls | undefined,
+): Promise<void> {
   const { incoming, outgoing } = exchange;
+  const { body } = response;
   try {
     writeHead(outgoing, response);
   } catch (error) {
-    await response.body?.cancel();
+    await body?.cancel();
     throw error;
   }
-  const owner = takeOver(response.body);
-  if (owner) return serve(exchange, owner);
-  // A client that went away while the handler was at work is not told of again.
-  if (response.body === null || incoming.method === "HEAD" || incoming.socket.destroyed) {
-    await response.body?.cancel();
+  if (body === null || !takesBody(outgoing, method)) {
+    // The answer does not wait for what becomes of a body that nobody reads.
     outgoing.end();
-  } else await pump(response.body, outgoing);
+    letFlow(incoming);
+    return await body?.cancel();
+  }
+  const owner = takeOver(body);
+  if (owner) return serve(exchange, owner, stalls);
+  await pump(body, outgoing, stalls);
   letFlow(incoming);
 }
 

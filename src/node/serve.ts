@@ -7,20 +7,25 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { SinkOwner } from "../hub/sink.ts";
+import { isGone } from "./outgoing.ts";
 import { ResponseSink, SINK, type WithSink } from "./response-sink.ts";
 import { directSocket, SocketSink } from "./socket-sink.ts";
+import type { Stalls } from "./stalls.ts";
 
 /** Lets a connection write to a response whose head is set. */
 export function serveConnection(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   owner: SinkOwner,
+  stalls: Stalls | undefined,
 ): void {
   // Head and first events leave in one packet.
   outgoing.socket?.cork();
   outgoing.flushHeaders();
   const socket = directSocket(incoming, outgoing);
-  const sink = socket ? new SocketSink(owner, outgoing, socket) : new ResponseSink(owner, outgoing);
+  const sink = socket
+    ? new SocketSink(owner, outgoing, socket, stalls)
+    : new ResponseSink(owner, outgoing, stalls);
   owner.sink = sink;
   // One function for all connections, and the sink where it finds it.
   (outgoing as WithSink)[SINK] = sink;
@@ -31,7 +36,7 @@ export function serveConnection(
     (socket as WithSink)[SINK] = sink;
   } else outgoing.on("drain", onDrain);
   // The client may have gone while `authenticate` was at work.
-  if (outgoing.destroyed || incoming.socket.destroyed) owner.gone();
+  if (isGone(outgoing) || incoming.socket.destroyed) owner.gone();
   else if (owner.ended) sink.end();
   else owner.drained();
   outgoing.socket?.uncork();

@@ -1,5 +1,20 @@
 /**
- * A sink that writes straight to the socket of a response.
+ * A sink that writes straight to the socket of a response, without the response in between: that costs a third of a
+ * delivery.
+ *
+ * What has to hold, or the response itself is written to:
+ *
+ * - Node's own node:http and net are beneath it: Deno's and Bun's look the same and are not.
+ * - The response is HTTP/1.1 and chunked, so that a chunk of ours is a chunk of the body (RFC 9112, 7.1).
+ * - Nobody stands between: `write` and `end` are Node's own, and no content coding is announced (a compressor).
+ * - Nothing of the response waits that would have to go first.
+ *
+ * And for a chunk to go to the kernel at once, past the socket's own queue:
+ *
+ * - What is written to the socket goes to the kernel as it is: TCP or a pipe, and no TLS.
+ * - The socket still has the handle that it had: of a closed one the number may be another connection's by now.
+ * - Nothing waits in the socket that would have to go first.
+ * - The socket has no idle timeout: only its own writes keep that from firing.
  *
  * @module
  */
@@ -9,12 +24,9 @@ import { type IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Chunk, SinkOwner } from "../hub/sink.ts";
 import { type NodeSink, SINK, type WithSink } from "./response-sink.ts";
+import type { Stalls } from "./stalls.ts";
 
-/**
- * The socket to write to without the response in between, which costs a third of a delivery; `undefined` unless
- * nothing but our chunks would go through the response: HTTP/1.1, chunked, on Node's own implementation, with nothing
- * of the response waiting and nobody (a compression middleware) between.
- */
+/** The socket to write to without the response in between; `undefined` unless all that the module asks for holds. */
 export function directSocket(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
@@ -37,12 +49,20 @@ export class SocketSink implements NodeSink {
   owner: SinkOwner | undefined;
   readonly outgoing: ServerResponse;
   readonly socket: Socket;
-  /** The socket's number, where what is written to it goes to the kernel as it is: not through TLS, say; else -1. */
+  /** The socket's number, where what is written to it goes to the kernel as it is; else -1. */
   readonly #fd: number = -1;
-  /** What the number belongs to: a closed socket has it no more, and the number may be another connection's. */
+  /** What the number belongs to. */
   readonly #handle: WithHandle["_handle"];
+  readonly #stalls: Stalls | undefined;
 
-  constructor(owner: SinkOwner, outgoing: ServerResponse, socket: Socket) {
+  /** A sink that tells `owner`. `stalls` looks after what is still to be taken when the connection has ended. */
+  constructor(
+    owner: SinkOwner,
+    outgoing: ServerResponse,
+    socket: Socket,
+    stalls: Stalls | undefined,
+  ) {
+    this.#stalls = stalls;
     this.owner = owner;
     this.outgoing = outgoing;
     this.socket = socket;
@@ -63,8 +83,8 @@ export class SocketSink implements NodeSink {
     const { writableNeedDrain: isFull } = socket;
     // While it is corked the head goes with the first events, and says nothing about the reader.
     if (isFull || this.#fd < 0 || socket.writableCorked > 0) return !isFull;
-    // The socket has room for more, but what waits in it and one chunk would be over `maxBufferedBytes`. That it is
-    // empty again it tells by itself only when it was full.
+    // The socket has room for more, but what waits in it and one chunk would be over `maxBufferedBytes`. `drain` fires
+    // only after a full buffer, so an empty write's callback tells instead.
     socket.write(NOTHING, () => this.owner?.drained());
     return false;
   }
@@ -76,7 +96,6 @@ export class SocketSink implements NodeSink {
   #writeAtOnce(bytes: Uint8Array): number {
     const { socket } = this;
     const isSame = (socket as WithHandle)._handle === this.#handle;
-    // What waits in the socket goes first; and only the socket's own writes keep its idle timeout from firing.
     if (this.#fd < 0 || !isSame || socket.writableLength > 0 || socket.timeout) return 0;
     try {
       return writeSync(this.#fd, bytes);
@@ -99,6 +118,7 @@ export class SocketSink implements NodeSink {
     if (!this.#isOpen()) return;
     if (last) this.socket.write(frame(last.bytes));
     this.outgoing.end();
+    this.#stalls?.watch(this.outgoing);
   }
 
   abort(): void {

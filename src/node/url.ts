@@ -6,7 +6,7 @@
 
 import type { IncomingMessage } from "node:http";
 
-/** The URL of a request; `undefined` when its `Host` is none. */
+/** The URL of a request; `undefined` when its `Host` is invalid. */
 export function urlOf(incoming: IncomingMessage, trustProxy: boolean): string | undefined {
   const { headers, socket } = incoming;
   const forwarded = (name: string): string | undefined =>
@@ -16,8 +16,7 @@ export function urlOf(incoming: IncomingMessage, trustProxy: boolean): string | 
   const encrypted = "encrypted" in socket && socket.encrypted === true;
   const scheme = forwarded("x-forwarded-proto") ?? (encrypted ? "https" : "http");
   if (!HOST.test(String(host)) || !SCHEME.test(scheme)) return undefined;
-  // Express leaves out of `url` what a router is mounted under.
-  const target = (incoming as { originalUrl?: string }).originalUrl ?? incoming.url ?? "/";
+  const target = targetOf(incoming);
   // RFC 9112, 3.2.2 and 3.2.4: a target may be a whole URL, or "*".
   const url = target.startsWith("/")
     ? `${scheme}://${host}${target}`
@@ -30,3 +29,28 @@ export function urlOf(incoming: IncomingMessage, trustProxy: boolean): string | 
 
 const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/;
 const SCHEME = /^https?$/;
+
+/** What routers add to a request. */
+interface Routed {
+  /** What a router is mounted under, in Express; missing in Connect and others. */
+  readonly baseUrl?: unknown;
+  /** The target as it came. */
+  readonly originalUrl?: unknown;
+}
+
+/**
+ * The target as it stands now. A router takes off `url` what it is mounted under, and that belongs to the target; what a
+ * middleware rewrote, a session taken out of the query say, must not come back.
+ */
+function targetOf(incoming: IncomingMessage & Routed): string {
+  const { url = "/", baseUrl, originalUrl } = incoming;
+  if (typeof originalUrl !== "string" || originalUrl === url) return url;
+  const origin = /^https?:\/\/[^/?#]*/i.exec(url)?.[0] ?? "";
+  const rest = url.slice(origin.length);
+  if (typeof baseUrl === "string") {
+    // Express writes "/?a" for the "?a" that is left of "/mounted?a".
+    const isBare = originalUrl === origin + baseUrl + rest.slice(1);
+    return isBare ? originalUrl : origin + baseUrl + rest;
+  }
+  return originalUrl.endsWith(rest) ? originalUrl : url;
+}

@@ -376,6 +376,80 @@ describe("Express 5", () => {
   });
 });
 
+describe("Express 5, whose middleware changed the request", () => {
+  interface Changed extends IncomingMessage {
+    body?: unknown;
+    rawBody?: string;
+  }
+  interface Seen {
+    method: string;
+    path: string;
+    body: string;
+  }
+
+  /** What a handler sees behind a middleware, mounted under a path. */
+  async function seenBehind(
+    change: (request: Changed) => void,
+    [method, path]: readonly [method: string, path: string],
+    mounted = "/events",
+  ): Promise<Seen> {
+    const express = await load<{ (): Express; json(options: object): unknown }>("express");
+    const app = express();
+    app.use(express.json({
+      verify: (request: Changed, _: unknown, bytes: Uint8Array) =>
+        request.rawBody = new TextDecoder().decode(bytes),
+    }));
+    app.use((request: Changed, _: unknown, next: () => void) => (change(request), next()));
+    app.use(
+      mounted,
+      toNodeListener(async (request) =>
+        Response.json({
+          method: request.method,
+          path: request.url.slice(request.url.indexOf("/", 8)),
+          body: await request.text(),
+        })
+      ),
+    );
+    const server = await serveNode(app as unknown as ReturnType<typeof toNodeListener>);
+    try {
+      const init = method === "GET" ? {} : { body: '{"session":"admin"}' };
+      const headers = { "Content-Type": "application/json" };
+      return await (await fetch(`${server.url}${path}`, { method, headers, ...init })).json();
+    } finally {
+      await server.close();
+    }
+  }
+
+  test("the URL: a query and a path that it rewrote, mounted or not", async () => {
+    const withoutQuery = (request: Changed) => request.url = request.url!.replace(/\?.*/, "?a");
+    const to = (url: string) => (request: Changed) => request.url = url;
+    for (
+      const [change, asked, mounted, expected] of [
+        [() => {}, "/events/subscribe?b", "/events", "/events/subscribe?b"],
+        [() => {}, "/events?b", "/events", "/events?b"],
+        [withoutQuery, "/events/subscribe?sessionId=admin", "/events", "/events/subscribe?a"],
+        [withoutQuery, "/events?sessionId=admin", "/events", "/events/?a"],
+        [to("/events/subscribe"), "/secret/events/subscribe", "/events", "/events/subscribe"],
+        [to("/subscribe"), "/events/subscribe", "/", "/subscribe"],
+      ] as const
+    ) {
+      const { path } = await seenBehind(change, ["GET", asked], mounted);
+      assertEquals(path, expected);
+    }
+  });
+
+  test("the method", async () => {
+    const override = (request: Changed) => request.method = "PUT";
+    assertEquals((await seenBehind(override, ["POST", "/events"])).method, "PUT");
+  });
+
+  test("the parsed body, though the bytes that came are kept beside it", async () => {
+    const asAda = (request: Changed) => request.body = { session: "ada" };
+    assertEquals((await seenBehind(asAda, ["POST", "/events"])).body, '{"session":"ada"}');
+    assertEquals((await seenBehind(() => {}, ["POST", "/events"])).body, '{"session":"admin"}');
+  });
+});
+
 describe("Fastify 5", () => {
   /** As much of Fastify as this test uses. */
   interface Fastify {
