@@ -44,6 +44,7 @@ export type {
   CloseOptions,
   EventMap,
   EventName,
+  HeartbeatOptions,
   Hub,
   HubEvents,
   HubOptions,

@@ -69,6 +69,8 @@ export interface DeliveryOptions {
   readonly history: HistoryOptions;
   readonly maxBufferedBytes: number;
   readonly retry: number;
+  /** The fields of a heartbeat, but for its id. */
+  readonly heartbeat: string;
 }
 
 /** The connections of a process and what they have got. */
@@ -525,9 +527,10 @@ export class Delivery implements ConnectionOwner {
     }
   }
 
-  /** The comment keeps proxies and clients from giving up. The id keeps an idle client's position in the history. */
+  /** It keeps proxies and clients from giving up. The id keeps an idle client's position in the history. */
   #heartbeat(position: number): Chunk {
-    return new Chunk(encode(`:\nid: ${formatCursor(this.#epoch, position)}\n\n`), 0);
+    const { heartbeat } = this.#options;
+    return new Chunk(encode(`${heartbeat}id: ${formatCursor(this.#epoch, position)}\n\n`), 0);
   }
 
   /** The connections that an instruction ends: those opened before it. They get nothing sent after it. */

@@ -28,6 +28,7 @@ import type {
   BroadcastOptions,
   CloseOptions,
   EventMap,
+  HeartbeatOptions,
   Hub,
   HubEvents,
   HubOptions,
@@ -40,7 +41,8 @@ import type {
 /**
  * Creates a hub.
  *
- * @throws {StreamsideError} `invalid-argument` for an option out of range
+ * @throws {StreamsideError} `invalid-argument` for an option out of range, `invalid-event` for a heartbeat's name that no
+ *   event can have
  * @example
  * ```ts
  * interface Events { syncProgress: number; fileChanged: { fileId: string } }
@@ -118,7 +120,7 @@ class LogHub implements OpenableHub {
     checkMethods("logger", logger, LEVELS);
     this.logger = guarded(logger);
     this.maxEventBytes = bound("maxEventBytes", options.maxEventBytes, 1024 * 1024);
-    const heartbeat = bound("heartbeat", options.heartbeat, 15_000);
+    const heartbeat = heartbeatOf(options.heartbeat);
     this.#retry = Math.round(bound("retry", options.retry, 2_000));
     this.#maxConnections = bound("maxConnections", options.maxConnections, Infinity);
     this.#maxConnectionsPerSession = bound(
@@ -143,6 +145,7 @@ class LogHub implements OpenableHub {
         history,
         maxBufferedBytes: bound("maxBufferedBytes", options.maxBufferedBytes, 64 * 1024),
         retry: this.#retry,
+        heartbeat: heartbeat.fields,
       },
       {
         lagged: (connection) => {
@@ -164,7 +167,7 @@ class LogHub implements OpenableHub {
     );
     this.#registry = this.#delivery.registry;
     this.#sweeper = new Sweeper(this.#delivery, {
-      heartbeat,
+      heartbeat: heartbeat.interval,
       stallTimeout,
       abandon: this.#abandon,
     });
@@ -502,6 +505,16 @@ function checkMethods(what: string, value: object, names: readonly string[]): vo
     if (typeof (value as Record<string, unknown>)[name] === "function") continue;
     throw invalid(`The ${what} needs the methods ${names.join(", ")}; it has no ${name}.`);
   }
+}
+
+/** How often a heartbeat comes, and its fields but for the id: a comment, or an event with data (HTML 9.2.6). */
+function heartbeatOf(option: HubOptions["heartbeat"]): { interval: number; fields: string } {
+  const isLong = typeof option === "object" && option !== null;
+  const { interval, event }: HeartbeatOptions = isLong ? option : { interval: option };
+  const ms = bound(isLong ? "heartbeat.interval" : "heartbeat", interval, 15_000);
+  if (event === undefined) return { interval: ms, fields: ":\n" };
+  checkEventName(event);
+  return { interval: ms, fields: `event: ${event}\ndata: ${ms}\n` };
 }
 
 /** An epoch is part of ids, which come back in a header. */

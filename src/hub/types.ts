@@ -22,8 +22,11 @@ export interface HubOptions {
    * Where events are held. Hubs that share a log are one service. Default: a {@link memoryLog} bounded by `history`.
    */
   readonly log?: Log;
-  /** How often an open stream gets a heartbeat, in ms. Default: 15 000. */
-  readonly heartbeat?: number;
+  /**
+   * How often an open stream that gets nothing else gets a heartbeat, in ms: a comment, or with `{ interval, event }` an
+   * event. Default: 15 000.
+   */
+  readonly heartbeat?: number | HeartbeatOptions;
   /** How long clients are told to wait before they reconnect, in ms (`retry`, WHATWG HTML 9.2.6). Default: 2 000. */
   readonly retry?: number;
   /** How much of the log this process holds: `{ events, bytes, age }`. See {@link HistoryOptions} for the defaults. */
@@ -55,6 +58,14 @@ export interface HubOptions {
   readonly maxAge?: number;
   /** Where the hub logs to. Default: warnings and errors to `console`. */
   readonly logger?: Logger;
+}
+
+/** A heartbeat that pages hear that use the browser's `EventSource`, which does not tell of comments. */
+export interface HeartbeatOptions {
+  /** How often it comes, in ms. Default: 15 000. */
+  readonly interval?: number | undefined;
+  /** The event's name. Its data is the interval. Default: a comment in place of an event. */
+  readonly event?: string | undefined;
 }
 
 /** Options of {@link Hub.send} and {@link Hub.publish}. */

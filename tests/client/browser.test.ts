@@ -87,6 +87,24 @@ describe("in Chromium", () => {
     },
   );
 
+  test("the native EventSource hears a heartbeat that is an event", { skip }, async () => {
+    const beating = await serveSite({ heartbeat: { interval: 50, event: "ping" } });
+    const page = await open();
+    await page.goto(beating.url);
+    const [data, id] = await page.evaluate(() =>
+      new Promise<string[]>((resolve) => {
+        const source = new EventSource("/sse/subscribe");
+        source.addEventListener("ping", (event) => {
+          source.close();
+          resolve([event.data, event.lastEventId]);
+        });
+      })
+    );
+    assertEquals([data, id], ["50", beating.hub.cursor()]);
+    await context.close();
+    await beating.close();
+  });
+
   test("our client: relative URL, headers, events, resuming, closing", { skip }, async () => {
     const page = await open();
     await page.evaluate(() => {

@@ -826,6 +826,43 @@ describe("heartbeats", () => {
     }));
 });
 
+describe("heartbeats that are events", () => {
+  test("one with a name and data, and the position; no event of the log", () =>
+    withService({ hub: { heartbeat: { interval: 40, event: "ping" } } }, async (service) => {
+      const reader = await service.subscribe("ada");
+      const first = await reader.block();
+      assertEquals(first, { event: "ping", data: "40", id: service.hub.cursor() });
+      await service.hub.send("grace", "e", 1);
+      const cursor = service.hub.cursor();
+      let beat: Block;
+      do beat = await reader.block(); while (beat.id !== cursor);
+      assertEquals([beat.event, beat.data], ["ping", "40"]);
+      assertEquals(service.hub.stats().events, 1);
+      // They are not held: whoever resumes gets the events only.
+      const again = await service.subscribe("grace", "", { "Last-Event-ID": first.id! });
+      assertEquals(await again.data(1), ["1"]);
+    }));
+
+  test("the interval alone, or the event alone; an invalid one is refused", async () => {
+    await withHub({ heartbeat: { interval: 20 } }, async (hub) => {
+      const reader = new EventReader(hub.subscribe("ada"));
+      await reader.block();
+      assertEquals((await reader.block()).comments, [""]);
+      await reader.cancel();
+    });
+    await withHub({ heartbeat: { event: "ping" } }, () => {});
+    for (const interval of [0, -1, NaN, "10" as unknown as number]) {
+      const error = assertThrows(() => createHub({ heartbeat: { interval } }), StreamsideError);
+      assertEquals(error.code, "invalid-argument");
+      assertStringIncludes(error.message, "heartbeat.interval");
+    }
+    for (const event of ["", "a\nb", "reset", "streamside:x", 7 as unknown as string]) {
+      const error = assertThrows(() => createHub({ heartbeat: { event } }), StreamsideError);
+      assertEquals(error.code, "invalid-event");
+    }
+  });
+});
+
 describe("what the hub tells of", () => {
   test("on: connect, resume, reset, send, disconnect; until stopped; a listener that throws harms nothing", () =>
     withService({}, async (service) => {
