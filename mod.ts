@@ -56,7 +56,13 @@ export type {
 export { createHub } from "./src/hub/hub.ts";
 export type { Logger } from "./src/hub/logger.ts";
 export { createHandler, sessionFromRequest } from "./src/http/handler.ts";
-export type { Handler, HandlerOptions, Identity } from "./src/http/types.ts";
+export type {
+  ContextArgument,
+  Handler,
+  HandlerOptions,
+  Handling,
+  Identity,
+} from "./src/http/types.ts";
 export type { CorsOptions } from "./src/http/cors.ts";
 export type { Message } from "./src/http/message.ts";
 export { eventStream, type EventStreamOptions, type StreamEvent } from "./src/http/event-stream.ts";

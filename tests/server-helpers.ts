@@ -17,7 +17,12 @@ import {
   type Logger,
   sessionFromRequest,
 } from "../mod.ts";
-import { type FetchHandler, toNodeListener } from "../src/node/mod.ts";
+import {
+  type FetchHandler,
+  type NodeRequest,
+  type NodeResponse,
+  toNodeListener,
+} from "../src/node/mod.ts";
 
 /** The runtime that runs this test. */
 export const runtime: "node" | "deno" | "bun" = "Deno" in globalThis
@@ -95,8 +100,11 @@ export async function serve(handler: FetchHandler): Promise<TestServer> {
   return testServer(server.port, () => server.stop(true));
 }
 
+/** What node:http calls, whatever it returns. */
+export type AnyListener = (request: NodeRequest, response: NodeResponse) => unknown;
+
 /** Serves a listener with this runtime's node:http. */
-export async function serveNode(listener: ReturnType<typeof toNodeListener>): Promise<TestServer> {
+export async function serveNode(listener: AnyListener): Promise<TestServer> {
   return await listen(createServer(listener as RequestListener));
 }
 

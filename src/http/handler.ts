@@ -21,7 +21,7 @@ import { readJson } from "./body.ts";
 import { type Cors, corsOf, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { type Message, parseMessage } from "./message.ts";
 import { formatMetrics, METRICS_TYPES, metricsFormat } from "./metrics.ts";
-import type { Handler, HandlerOptions, Identity } from "./types.ts";
+import type { Handler, HandlerOptions, Handling, Identity } from "./types.ts";
 
 /**
  * A handler for a hub.
@@ -38,10 +38,10 @@ import type { Handler, HandlerOptions, Identity } from "./types.ts";
  * Deno.serve(handler);
  * ```
  */
-export function createHandler<Events extends EventMap, I extends Identity>(
+export function createHandler<Events extends EventMap, I extends Identity, Context = unknown>(
   hub: Hub<Events>,
-  options: HandlerOptions<I>,
-): Handler {
+  options: HandlerOptions<I, Context>,
+): Handler<Context> {
   if (typeof hub !== "object" || hub === null || !(OPEN in hub)) {
     throw new StreamsideError("invalid-argument", "createHandler needs a hub made by createHub.");
   }
@@ -52,31 +52,33 @@ export function createHandler<Events extends EventMap, I extends Identity>(
     );
   }
   const routes = new Routes(hub as unknown as OpenableHub, options);
-  const handler = handle((request) => routes.answer(request));
+  const handler = handle<Context>((request, context) => routes.answer(request, context));
   return Object.assign(handler, {
-    subscribe: handle((request) => routes.answer(request, "/subscribe")),
-    send: handle((request) => routes.answer(request, "/send")),
+    subscribe: handle<Context>((request, context) => routes.answer(request, context, "/subscribe")),
+    send: handle<Context>((request, context) => routes.answer(request, context, "/send")),
   });
 }
 
-type Answering = (request: Request) => Promise<Answer>;
-type Handling = (request: Request) => Promise<Response>;
+type Answering<Context> = (request: Request, context: Context) => Promise<Answer>;
 
-function handle(answering: Answering): Handling {
-  const handler = async (request: Request): Promise<Response> =>
-    toResponse(await answering(request));
-  answerings.set(handler, answering);
-  return handler;
+function handle<Context>(answering: Answering<Context>): Handling<Context> {
+  const handler = async (request: Request, context?: Context): Promise<Response> =>
+    // A context that is left out is one that may be: `ContextArgument` sees to it.
+    toResponse(await answering(request, context as Context));
+  answerings.set(handler, answering as Answering<unknown>);
+  return handler as Handling<Context>;
 }
 
-const answerings = new WeakMap<Handling, Answering>();
+const answerings = new WeakMap<(request: Request) => unknown, Answering<unknown>>();
 
 /**
  * What is beneath a handler made here, for an entry point that needs no `Response`. `undefined` for any other function.
  * It reads only a request's method, URL, headers and body.
  */
-export function answeringOf(handler: (request: Request) => unknown): Answering | undefined {
-  return answerings.get(handler as Handling);
+export function answeringOf(
+  handler: (request: Request, context: never) => unknown,
+): Answering<unknown> | undefined {
+  return answerings.get(handler as (request: Request) => unknown);
 }
 
 /**
@@ -97,11 +99,14 @@ export function sessionFromRequest(request: Request): string | null {
   return isName(session) ? session : null;
 }
 
-type Route = [method: "GET" | "POST", answer: (request: Request, url: URL) => Promise<Answer>];
+type Route<Context> = [
+  method: "GET" | "POST",
+  answer: (request: Request, context: Context, url: URL) => Promise<Answer>,
+];
 
-class Routes<I extends Identity> {
+class Routes<I extends Identity, Context> {
   readonly #hub: OpenableHub;
-  readonly #options: HandlerOptions<I>;
+  readonly #options: HandlerOptions<I, Context>;
   readonly #basePath: string;
   readonly #cors: Cors;
   readonly #maxBodyBytes: number;
@@ -110,9 +115,9 @@ class Routes<I extends Identity> {
   readonly #authTimeout: number;
   readonly #unavailable: "stream" | "status";
   /** Each path below the base path, its method, and what answers it. */
-  readonly #routes = new Map<string, Route>();
+  readonly #routes = new Map<string, Route<Context>>();
 
-  constructor(hub: OpenableHub, options: HandlerOptions<I>) {
+  constructor(hub: OpenableHub, options: HandlerOptions<I, Context>) {
     this.#hub = hub;
     this.#options = options;
     this.#basePath = pathOf(options.basePath ?? "/api/v1/sse");
@@ -128,21 +133,24 @@ class Routes<I extends Identity> {
         `unavailable must be "stream" or "status", got ${quote(this.#unavailable)}.`,
       );
     }
-    this.#routes.set("/subscribe", ["GET", (request, url) => this.#subscribe(request, url)]);
-    this.#routes.set("/send", ["POST", (request) => this.#send(request)]);
+    this.#routes.set("/subscribe", [
+      "GET",
+      (request, context, url) => this.#subscribe(request, context, url),
+    ]);
+    this.#routes.set("/send", ["POST", (request, context) => this.#send(request, context)]);
     this.#routes.set("/health", ["GET", () => this.#health()]);
     if (options.testEndpoints) {
-      this.#routes.set("/test/echo", ["POST", (request) => this.#echo(request)]);
+      this.#routes.set("/test/echo", ["POST", (request, context) => this.#echo(request, context)]);
     }
     if (options.authorizeMetrics) {
-      this.#routes.set("/metrics", ["GET", (request) => this.#metrics(request)]);
+      this.#routes.set("/metrics", ["GET", (request, context) => this.#metrics(request, context)]);
     }
   }
 
-  async answer(request: Request, route?: string): Promise<Answer> {
+  async answer(request: Request, context: Context, route?: string): Promise<Answer> {
     let answer: Answer;
     try {
-      answer = await this.#answer(request, route);
+      answer = await this.#answer(request, context, route);
     } catch (error) {
       answer = this.#toProblem(error).toAnswer();
     }
@@ -152,7 +160,7 @@ class Routes<I extends Identity> {
     };
   }
 
-  async #answer(request: Request, route: string | undefined): Promise<Answer> {
+  async #answer(request: Request, context: Context, route: string | undefined): Promise<Answer> {
     const url = urlOf(request);
     route ??= this.#routeOf(url);
     const [method, answer] = this.#routes.get(route) ?? [];
@@ -173,7 +181,7 @@ class Routes<I extends Identity> {
     if (method === "POST" && !isAllowedOrigin(request, url, this.#cors)) {
       throw new Problem(403, "origin-not-allowed", "Pages of this origin may not post here.");
     }
-    return await answer(request, url);
+    return await answer(request, context, url);
   }
 
   #routeOf(url: URL): string {
@@ -190,14 +198,14 @@ class Routes<I extends Identity> {
     return new Problem(404, "not-found", detail);
   }
 
-  async #subscribe(request: Request, url: URL): Promise<Answer> {
+  async #subscribe(request: Request, context: Context, url: URL): Promise<Answer> {
     // RFC 9110, 15.3.5: a cache may keep a 204 unless told not to.
     if (this.#options.enabled === false) {
       return { status: 204, headers: PRIVATE, body: null };
     }
     const lastEventId = lastEventIdOf(request, url);
     try {
-      return await this.#open(request, url, lastEventId);
+      return await this.#open(request, context, url, lastEventId);
     } catch (error) {
       const problem = this.#toProblem(error);
       if (this.#unavailable === "status" || !problem.isForNow) throw problem;
@@ -205,11 +213,16 @@ class Routes<I extends Identity> {
     }
   }
 
-  async #open(request: Request, url: URL, lastEventId: string | null): Promise<Answer> {
+  async #open(
+    request: Request,
+    context: Context,
+    url: URL,
+    lastEventId: string | null,
+  ): Promise<Answer> {
     // First: while everyone is refused and keeps coming back, `authenticate` is not called for each.
     this.#hub.assertOpen();
     const requestedAt = this.#hub.cursor();
-    const identity = await this.#authenticate(request);
+    const identity = await this.#authenticate(request, context);
     const granted = new Set(identity.channels);
     const wanted = url.searchParams.getAll("channel");
     for (const channel of wanted) {
@@ -236,14 +249,14 @@ class Routes<I extends Identity> {
       // A session that has logged out gets the same answer as if it had asked afterwards. A session that was
       // disconnected for another reason comes back and is let in: its rights have changed, or it is back already and
       // this server heard of the disconnect late.
-      if (isDisconnected(error)) await this.#authenticate(request);
+      if (isDisconnected(error)) await this.#authenticate(request, context);
       throw error;
     }
   }
 
-  async #send(request: Request): Promise<Answer> {
+  async #send(request: Request, context: Context): Promise<Answer> {
     const { authorize } = this.#options;
-    const identity = await this.#authenticate(request);
+    const identity = await this.#authenticate(request, context);
     if (!authorize) {
       throw new Problem(
         403,
@@ -252,7 +265,7 @@ class Routes<I extends Identity> {
       );
     }
     const message = parseMessage(await this.#readBody(request));
-    if ((await this.#inTime(() => authorize(identity, message), "authorize")) !== true) {
+    if ((await this.#inTime(() => authorize(identity, message, context), "authorize")) !== true) {
       throw new Problem(403, "not-authorized", "This session may not send this message.");
     }
     return jsonAnswer(202, await this.#deliver(message));
@@ -276,8 +289,8 @@ class Routes<I extends Identity> {
     return this.#hub.broadcast(event, data, { key, except });
   }
 
-  async #echo(request: Request): Promise<Answer> {
-    const { session } = await this.#authenticate(request);
+  async #echo(request: Request, context: Context): Promise<Answer> {
+    const { session } = await this.#authenticate(request, context);
     const body = await this.#readBody(request);
     if (!Array.isArray(body) || !body.every((item) => typeof item === "string")) {
       throw new Problem(
@@ -296,9 +309,9 @@ class Routes<I extends Identity> {
     return Promise.resolve(jsonAnswer(status === "ok" ? 200 : 503, { status }));
   }
 
-  async #metrics(request: Request): Promise<Answer> {
+  async #metrics(request: Request, context: Context): Promise<Answer> {
     const allowed = await this.#inTime(
-      () => this.#options.authorizeMetrics!(request),
+      () => this.#options.authorizeMetrics!(request, context),
       "authorizeMetrics",
     );
     if (allowed !== true) {
@@ -312,8 +325,11 @@ class Routes<I extends Identity> {
     };
   }
 
-  async #authenticate(request: Request): Promise<I> {
-    const identity = await this.#inTime(() => this.#options.authenticate(request), "authenticate");
+  async #authenticate(request: Request, context: Context): Promise<I> {
+    const identity = await this.#inTime(
+      () => this.#options.authenticate(request, context),
+      "authenticate",
+    );
     if (!identity) throw unauthorized();
     const fault = faultOf(identity);
     if (fault !== undefined) {

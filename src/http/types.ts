@@ -20,18 +20,27 @@ export interface Identity {
   readonly expires?: Date | number;
 }
 
-/** Options of {@link createHandler}; `I` is what `authenticate` gives. */
-export interface HandlerOptions<I extends Identity = Identity> {
+/** Options of {@link createHandler}; `I` is what `authenticate` gives, `Context` what the handler is called with. */
+export interface HandlerOptions<I extends Identity = Identity, Context = unknown> {
   /**
    * Says whose request it is: the session, and what it may see. `null` or `undefined` means nobody, and the answer is
    * 401. There is no open default. If it throws, or returns an invalid identity, the error is logged and the answer is
    * 500 without details. For a subscribe, see `unavailable`.
+   *
+   * `context` is the second argument that the handler was called with, as it is: `{ req, res }` from `toNodeListener`,
+   * Deno's `info`, Bun's `server`, a worker's `env`, or what your router gives, such as Hono's `c`. Declare its type here
+   * and the handler asks for it.
    */
   readonly authenticate: (
     request: Request,
+    context: Context,
   ) => I | null | undefined | PromiseLike<I | null | undefined>;
-  /** Whether this client may send this message. Default: nobody may send anything. */
-  readonly authorize?: (identity: I, message: Message) => boolean | PromiseLike<boolean>;
+  /** Whether this client may send this message. `context` as for `authenticate`. Default: nobody may send anything. */
+  readonly authorize?: (
+    identity: I,
+    message: Message,
+    context: Context,
+  ) => boolean | PromiseLike<boolean>;
   /** The path that the routes are under. Default: `"/api/v1/sse"`. */
   readonly basePath?: string;
   /**
@@ -56,8 +65,11 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly unavailable?: "stream" | "status";
   /** Opens `POST {basePath}/test/echo`. Default: false. */
   readonly testEndpoints?: boolean;
-  /** Whether this request may see the metrics. Default: there is no metrics route. */
-  readonly authorizeMetrics?: (request: Request) => boolean | PromiseLike<boolean>;
+  /** Whether this request may see the metrics. `context` as for `authenticate`. Default: there is no metrics route. */
+  readonly authorizeMetrics?: (
+    request: Request,
+    context: Context,
+  ) => boolean | PromiseLike<boolean>;
   /** The largest body of a POST, in bytes. Default: the hub's `maxEventBytes` and 65 536 more. */
   readonly maxBodyBytes?: number;
   /** How long the body of a POST may take to arrive, in ms; then 408. Default: 30 000. */
@@ -71,12 +83,22 @@ export interface HandlerOptions<I extends Identity = Identity> {
   readonly authTimeout?: number;
 }
 
+/** The second argument of a handler: optional unless `authenticate` and its kin ask for one. */
+export type ContextArgument<Context> = undefined extends Context ? [context?: Context]
+  : [context: Context];
+
+/** A function that answers requests, called with what `authenticate` and its kin want to know beside the request. */
+export type Handling<Context = unknown> = (
+  request: Request,
+  ...context: ContextArgument<Context>
+) => Promise<Response>;
+
 /** A handler: all routes as one function, and one function for each of the two main routes. */
-export interface Handler {
+export interface Handler<Context = unknown> {
   /** Answers any request. Never rejects. */
-  (request: Request): Promise<Response>;
+  (request: Request, ...context: ContextArgument<Context>): Promise<Response>;
   /** Answers a subscribe request, whatever its path: for your own router. */
-  readonly subscribe: (request: Request) => Promise<Response>;
+  readonly subscribe: Handling<Context>;
   /** Answers a send request, whatever its path: for your own router. */
-  readonly send: (request: Request) => Promise<Response>;
+  readonly send: Handling<Context>;
 }

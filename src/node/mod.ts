@@ -12,6 +12,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Problem } from "../http/answer.ts";
 import { answeringOf } from "../http/handler.ts";
+import { whenClosed } from "./outgoing.ts";
 import { closeWithConnection } from "./pipelining.ts";
 import {
   headOf,
@@ -27,11 +28,37 @@ import { bound } from "../validate.ts";
 /** A function on Request and Response, such as the one that `createHandler` gives. */
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
 
-/** What `http.createServer` and its like call. */
-export type NodeListener = (
-  request: IncomingMessage | Http2ServerRequest,
-  response: ServerResponse | Http2ServerResponse,
-) => void;
+/** A request of node:http or node:http2. */
+export type NodeRequest = IncomingMessage | Http2ServerRequest;
+
+/** A response of node:http or node:http2. */
+export type NodeResponse = ServerResponse | Http2ServerResponse;
+
+/**
+ * What a handler gets beside the request: what node:http has of it, with all that a framework and its middleware added.
+ *
+ * @example
+ * ```ts
+ * import type { Request as ExpressRequest } from "express";
+ *
+ * const handler = createHandler(hub, {
+ *   authenticate: (_, { req }: NodeContext<ExpressRequest>) => req.user && { session: req.user.id },
+ * });
+ * express().use("/api/v1/sse", passport.session(), toNodeListener(handler));
+ * ```
+ */
+export interface NodeContext<Req extends NodeRequest = NodeRequest> {
+  /** The request, in the framework's own type. */
+  readonly req: Req;
+  /** The response. The handler answers: nothing may be written to it. */
+  readonly res: NodeResponse;
+}
+
+/** What `http.createServer` and its like call. Resolves when the response has closed, and never rejects. */
+export type NodeListener<Req extends NodeRequest = NodeRequest> = (
+  request: Req,
+  response: NodeResponse,
+) => Promise<void>;
 
 /** Options of {@link toNodeListener}. */
 export interface NodeListenerOptions {
@@ -73,17 +100,17 @@ export interface NodeListenerOptions {
  * });
  * ```
  */
-export function toNodeListener(
-  handler: FetchHandler,
+export function toNodeListener<Req extends NodeRequest = NodeRequest>(
+  handler: (request: Request, context: NodeContext<Req>) => Response | Promise<Response>,
   options: NodeListenerOptions = {},
-): NodeListener {
+): NodeListener<Req> {
   const { trustProxy = false, stallTimeout } = options;
   const onError = options.onError ??
     ((error) => console.error("streamside: a request failed", error));
   const ofStreams = stallsOf(stallTimeout ?? 60_000);
   const ofOthers = stallTimeout === undefined ? undefined : ofStreams;
 
-  async function answer(exchange: NodeExchange): Promise<void> {
+  async function answer(exchange: NodeExchange, context: NodeContext<Req>): Promise<void> {
     const { method = "GET" } = exchange.incoming;
     const head = headOf(exchange.incoming, trustProxy);
     if (head === undefined) {
@@ -92,7 +119,7 @@ export function toNodeListener(
     }
     const answering = answeringOf(handler);
     if (answering) {
-      const answer = await answering(lazyRequest(exchange, head));
+      const answer = await answering(lazyRequest(exchange, head), context);
       return writeAnswer(exchange, method, answer, ofStreams);
     }
     if (isForbiddenMethod(method)) {
@@ -100,21 +127,20 @@ export function toNodeListener(
       return writeAnswer(exchange, method, problem.toAnswer());
     }
     // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
-    const response = await handler(realRequest(exchange, head));
+    const response = await handler(realRequest(exchange, head), context);
     const isStream = /^text\/event-stream\b/i.test(response.headers.get("Content-Type") ?? "");
     await writeResponse(exchange, method, response, isStream ? ofStreams : ofOthers);
   }
 
-  return (incoming, outgoing) => {
-    const exchange = {
-      incoming: incoming as IncomingMessage,
-      outgoing: outgoing as ServerResponse,
-    };
-    if (outgoing.socket === null) closeWithConnection(incoming.socket, exchange.outgoing);
-    answer(exchange).catch((error: unknown) => {
+  return (req, res) => {
+    const exchange = { incoming: req as IncomingMessage, outgoing: res as ServerResponse };
+    if (res.socket === null) closeWithConnection(req.socket, exchange.outgoing);
+    const closed = whenClosed(exchange.outgoing);
+    answer(exchange, { req, res }).catch((error: unknown) => {
       onError(error);
       refuse(exchange.outgoing);
     });
+    return closed;
   };
 }
 

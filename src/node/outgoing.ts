@@ -14,6 +14,13 @@ export function isGone(outgoing: ServerResponse): boolean {
   return stream ? stream.destroyed : outgoing.destroyed;
 }
 
+/** Resolves when the response has closed: all of it was sent, or the client has gone. */
+export function whenClosed(outgoing: ServerResponse): Promise<void> {
+  if (isGone(outgoing) || outgoing.writableFinished) return Promise.resolve();
+  // `on`, since `once` takes a function more for each connection.
+  return new Promise((resolve) => outgoing.on("close", resolve));
+}
+
 /** Nothing more is to be written: the client has gone, or somebody has ended the response. */
 export function isOver(outgoing: ServerResponse): boolean {
   return outgoing.writableEnded || isGone(outgoing);

@@ -9,8 +9,9 @@ import * as http2 from "node:http2";
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { createHandler, createHub } from "../../mod.ts";
-import { type FetchHandler, type NodeListener, toNodeListener } from "../../src/node/mod.ts";
+import { type FetchHandler, toNodeListener } from "../../src/node/mod.ts";
 import {
+  type AnyListener,
   listen,
   quietLogger,
   RawClient,
@@ -49,7 +50,7 @@ function behind(
   middleware: Middleware,
   handler: FetchHandler,
   onError?: (error: unknown) => void,
-): NodeListener {
+): AnyListener {
   const listener = toNodeListener(handler, onError && { onError });
   return (incoming, outgoing) => {
     let isNext = false;

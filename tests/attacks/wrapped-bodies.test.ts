@@ -13,14 +13,22 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 import { createHub, eventStream, type Hub } from "../../mod.ts";
-import { type FetchHandler, type NodeListener, toNodeListener } from "../../src/node/mod.ts";
-import { listen, quietLogger, RawClient, runtime, until, within } from "../server-helpers.ts";
+import { type FetchHandler, toNodeListener } from "../../src/node/mod.ts";
+import {
+  type AnyListener,
+  listen,
+  quietLogger,
+  RawClient,
+  runtime,
+  until,
+  within,
+} from "../server-helpers.ts";
 
 const STREAM = { headers: { "Content-Type": "text/event-stream" } };
 const GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /** A listener behind node:http, and how many sockets it has. */
-async function serve(listener: NodeListener) {
+async function serve(listener: AnyListener) {
   let open = 0;
   const server = createServer(listener as RequestListener);
   server.on("connection", (socket: Socket) => {
@@ -292,7 +300,7 @@ describe("when the socket goes, the hub's connection goes", () => {
       await new Promise<void>((resolve) => waiting.push(resolve));
       return wrapped(request);
     });
-    const seeing: NodeListener = (incoming, outgoing) => {
+    const seeing: AnyListener = (incoming, outgoing) => {
       (outgoing as ServerResponse).once("close", () => closes++);
       listener(incoming, outgoing);
     };

@@ -109,9 +109,9 @@ function withReason(
   const handler: Partial<HandlerOptions> = {
     ...options.handler,
     ...more,
-    authenticate: (request) => {
+    authenticate: (request, context) => {
       asked++;
-      return answer(request);
+      return answer(request, context);
     },
   };
   return withService({ ...options, handler }, async (service) => {
