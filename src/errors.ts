@@ -52,12 +52,21 @@ export class StreamsideError extends Error {
   /** What failed, for programs. */
   readonly code: StreamsideErrorCode;
 
+  /** Whether a value is one, whichever copy of the library made it. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== StreamsideError) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === "object" && value !== null && BRAND in value;
+  }
+
   /** An error with a code; `options.cause` carries what was underneath. */
   constructor(code: StreamsideErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
+    Object.defineProperty(this, BRAND, { value: true });
   }
 }
+
+const BRAND: unique symbol = Symbol.for("streamside.error");
 
 /** A value as an error message shows it: quoted, escaped and cut, since it may come from a request. */
 export function quote(value: unknown, most = 64): string {

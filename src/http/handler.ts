@@ -13,9 +13,10 @@
  */
 
 import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
-import { COUNT, OPEN, type OpenableHub } from "../hub/hub.ts";
+import { COUNT, HUB, OPEN, type OpenableHub } from "../hub/hub.ts";
 import type { EventMap, Hub, SendResult } from "../hub/types.ts";
 import { bound, delay, isName, NAME } from "../validate.ts";
+import { VERSION } from "../version.ts";
 import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } from "./answer.ts";
 import { readJson } from "./body.ts";
 import { type Cors, corsOf, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
@@ -42,21 +43,31 @@ export function createHandler<Events extends EventMap, I extends Identity, Conte
   hub: Hub<Events>,
   options: HandlerOptions<I, Context>,
 ): Handler<Context> {
-  if (typeof hub !== "object" || hub === null || !(OPEN in hub)) {
-    throw new StreamsideError("invalid-argument", "createHandler needs a hub made by createHub.");
-  }
   if (typeof options?.authenticate !== "function") {
     throw new StreamsideError(
       "invalid-argument",
       "createHandler needs an `authenticate` function, which says whose session a request belongs to.",
     );
   }
-  const routes = new Routes(hub as unknown as OpenableHub, options);
+  const routes = new Routes(openable(hub), options);
   const handler = handle<Context>((request, context) => routes.answer(request, context));
   return Object.assign(handler, {
     subscribe: handle<Context>((request, context) => routes.answer(request, context, "/subscribe")),
     send: handle<Context>((request, context) => routes.answer(request, context, "/send")),
   });
+}
+
+/** A hub of this version, whichever copy of the library made it. */
+function openable(hub: unknown): OpenableHub {
+  const version = (hub as Partial<OpenableHub> | null | undefined)?.[HUB];
+  if (version === VERSION) return hub as OpenableHub;
+  throw new StreamsideError(
+    "invalid-argument",
+    version === undefined
+      ? "createHandler needs a hub made by createHub."
+      : `This hub was made by Streamside ${version}, and createHandler is of Streamside ${VERSION}. ` +
+        "Install one version for both: `npm ls streamside` tells who asks for which.",
+  );
 }
 
 type Answering<Context> = (request: Request, context: Context) => Promise<Answer>;
@@ -65,20 +76,20 @@ function handle<Context>(answering: Answering<Context>): Handling<Context> {
   const handler = async (request: Request, context?: Context): Promise<Response> =>
     // A context that is left out is one that may be: `ContextArgument` sees to it.
     toResponse(await answering(request, context as Context));
-  answerings.set(handler, answering as Answering<unknown>);
-  return handler as Handling<Context>;
+  return Object.defineProperty(handler, ANSWERING, { value: answering }) as Handling<Context>;
 }
 
-const answerings = new WeakMap<(request: Request) => unknown, Answering<unknown>>();
+/** Where a handler has what is beneath it. */
+const ANSWERING: unique symbol = Symbol.for(`streamside.answering@${VERSION}`);
 
 /**
- * What is beneath a handler made here, for an entry point that needs no `Response`. `undefined` for any other function.
+ * What is beneath a handler made by this version, for an entry point that needs no `Response`. `undefined` for any other function.
  * It reads only a request's method, URL, headers and body.
  */
 export function answeringOf(
   handler: (request: Request, context: never) => unknown,
 ): Answering<unknown> | undefined {
-  return answerings.get(handler as (request: Request) => unknown);
+  return (handler as { [ANSWERING]?: Answering<unknown> })[ANSWERING];
 }
 
 /**
@@ -378,7 +389,7 @@ class Routes<I extends Identity, Context> {
   #toProblem(error: unknown): Problem {
     if (error instanceof Problem) return error;
     if (error instanceof StreamsideError) {
-      const [status, headers] = STATUS[error.code];
+      const [status, headers] = STATUS[error.code] ?? [500];
       return new Problem(status, error.code, error.message, headers);
     }
     return this.#failed("a request failed", error);

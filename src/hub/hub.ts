@@ -16,6 +16,7 @@ import type { LogRecord } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
 import { memoryLog } from "../log/memory.ts";
 import { bound, checkName, invalid } from "../validate.ts";
+import { VERSION } from "../version.ts";
 import type { Connection, EndReason } from "./connection.ts";
 import { Delivery, DISCONNECT } from "./delivery.ts";
 import { drain } from "./drain.ts";
@@ -77,13 +78,18 @@ const COUNTERS = {
 };
 
 /** How the handler opens a connection without a stream, for a sink of the entry point. */
-export const OPEN: unique symbol = Symbol("streamside.open");
+export const OPEN: unique symbol = Symbol.for(`streamside.open@${VERSION}`);
 
 /** How the handler counts its refusals. */
-export const COUNT: unique symbol = Symbol("streamside.count");
+export const COUNT: unique symbol = Symbol.for(`streamside.count@${VERSION}`);
+
+/** What makes an object a hub, of any version: the version's name. */
+export const HUB: unique symbol = Symbol.for("streamside.hub");
 
 /** A hub of {@link createHub}, as the handler sees it. */
 export interface OpenableHub extends Hub {
+  /** The version that made it. */
+  readonly [HUB]: string;
   /** It has reached its log, and takes subscribers. */
   readonly isOpen: boolean;
   /** Throws if it takes no subscribers: while it drains, is full, or has not reached its log. */
@@ -95,6 +101,7 @@ export interface OpenableHub extends Hub {
 }
 
 class LogHub implements OpenableHub {
+  readonly [HUB]: string = VERSION;
   readonly maxEventBytes: number;
   readonly logger: Logger;
   readonly #log: Log;

@@ -4,10 +4,15 @@
  * @module
  */
 
+import { VERSION } from "../version.ts";
 import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 
-/** The sinks whose streams nobody has read from yet. A better sink can still replace them. */
-const untouched = new WeakMap<ReadableStream<Uint8Array>, StreamSink>();
+/** Where a stream that nobody has read from yet has its sink. A better sink can still replace it. */
+const UNTOUCHED: unique symbol = Symbol.for(`streamside.untouched@${VERSION}`);
+
+interface Untouched {
+  [UNTOUCHED]?: StreamSink | undefined;
+}
 
 /** Stands for a first chunk that was examined. */
 const SEEN = new Uint8Array(0);
@@ -34,7 +39,7 @@ export class StreamSink implements Sink {
     this.#owner = owner;
     // The sink itself is the underlying source, which saves a closure for each connection.
     this.stream = new ReadableStream<Uint8Array>(this, { highWaterMark: 0 });
-    untouched.set(this.stream, this);
+    (this.stream as Untouched)[UNTOUCHED] = this;
   }
 
   /** Called by the stream. */
@@ -44,7 +49,7 @@ export class StreamSink implements Sink {
 
   /** Called by the stream: somebody waits for a chunk. */
   pull(): void {
-    untouched.delete(this.stream);
+    (this.stream as Untouched)[UNTOUCHED] = undefined;
     this.#wanted = true;
     // If several reads are waiting, `enqueue` pulls again at once. `write` then returns true by itself.
     if (this.#writing) return;
@@ -104,8 +109,8 @@ export function streamOf(connection: SinkOwner): ReadableStream<Uint8Array> {
  * any other stream.
  */
 export function takeOver(stream: ReadableStream<Uint8Array> | null): SinkOwner | undefined {
-  const sink = stream && untouched.get(stream);
-  if (!sink || stream.locked) return undefined;
-  untouched.delete(stream);
+  const sink = (stream as Untouched | null)?.[UNTOUCHED];
+  if (!sink || sink.stream.locked) return undefined;
+  (stream as Untouched)[UNTOUCHED] = undefined;
   return sink.release();
 }
