@@ -35,7 +35,8 @@ export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
 /**
- * What a handler gets beside the request: what node:http has of it, with all that a framework and its middleware added.
+ * What a handler gets besides the request: node:http's request and response, with all that a framework and its
+ * middleware added.
  *
  * @example
  * ```ts
@@ -50,7 +51,7 @@ export type NodeResponse = ServerResponse | Http2ServerResponse;
 export interface NodeContext<Req extends NodeRequest = NodeRequest> {
   /** The request, in the framework's own type. */
   readonly req: Req;
-  /** The response. The handler answers: nothing may be written to it. */
+  /** The response. The handler answers: write nothing to it. */
   readonly res: NodeResponse;
 }
 
@@ -63,15 +64,15 @@ export type NodeListener<Req extends NodeRequest = NodeRequest> = (
 /** Options of {@link toNodeListener}. */
 export interface NodeListenerOptions {
   /**
-   * Believe `X-Forwarded-Proto` and `X-Forwarded-Host` when the request's URL is made: only behind a proxy that sets
-   * them itself. Default: false.
+   * Whether to use `X-Forwarded-Proto` and `X-Forwarded-Host` for the request's URL. Only behind a proxy that sets them
+   * itself. Default: false.
    */
   readonly trustProxy?: boolean;
-  /** Told of what a handler throws, which is answered with 500 without detail. Default: `console.error`. */
+  /** Gets the error if a handler throws. The answer is 500 without details. Default: `console.error`. */
   readonly onError?: (error: unknown) => void;
   /**
-   * A reader that takes nothing at all of a body for this long is cut off, in ms; 0 or Infinity: never. A stream of a
-   * hub's own has the hub's `stallTimeout`; this one is for streams that a middleware wrapped, and for other handlers'.
+   * How long a reader may take nothing at all of a body before it is cut off, in ms; 0 or Infinity: for ever. This is
+   * for streams that a middleware wrapped and for other handlers: a hub's own streams have the hub's `stallTimeout`.
    * Default: 60 000 for event streams, none for other bodies.
    */
   readonly stallTimeout?: number;
@@ -79,10 +80,10 @@ export interface NodeListenerOptions {
 
 /**
  * A node:http listener that answers with a handler. Express and Connect take it as middleware too. The handler sees the
- * request as it stands then: what a middleware changed of its method, URL, headers or parsed body counts.
+ * request as it is then, with whatever a middleware changed of its method, URL, headers or parsed body.
  *
- * The `Request` that `authenticate` gets becomes a whole one when more of it is looked at than method, URL and headers.
- * Node's own `new Request(request)` and `fetch(request)` look past that: give them `request.clone()`.
+ * The `Request` that `authenticate` gets becomes a real one when more than its method, URL and headers is read. Node's
+ * `new Request(request)` and `fetch(request)` do not notice that: give them `request.clone()`.
  *
  * @throws {StreamsideError} `invalid-argument` for an invalid `stallTimeout`
  * @example
@@ -123,10 +124,10 @@ export function toNodeListener<Req extends NodeRequest = NodeRequest>(
       return writeAnswer(exchange, method, answer, ofStreams);
     }
     if (isForbiddenMethod(method)) {
-      const problem = new Problem(501, "not-implemented", "This server knows no such method.");
+      const problem = new Problem(501, "not-implemented", "This server does not know the method.");
       return writeAnswer(exchange, method, problem.toAnswer());
     }
-    // Anything may be done with a request, `new Request(request)` too: it has to be a real one.
+    // Another handler may do anything with its request, also `new Request(request)`, so it gets a real one.
     const response = await handler(realRequest(exchange, head), context);
     const isStream = /^text\/event-stream\b/i.test(response.headers.get("Content-Type") ?? "");
     await writeResponse(exchange, method, response, isStream ? ofStreams : ofOthers);

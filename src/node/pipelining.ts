@@ -14,14 +14,14 @@ interface WithWaiting {
 }
 
 /**
- * Sees to it that a response which waits behind another one of its connection (HTTP/1.1 pipelining) closes with the
- * connection: Node, before version 26, tells only the first one, and nobody of a request that was read already.
+ * Makes a response that waits behind another one of its connection (HTTP/1.1 pipelining) close with the connection.
+ * Before version 26, Node tells only the first response, and nobody whose request was read already.
  */
 export function closeWithConnection(socket: Socket & WithWaiting, outgoing: ServerResponse): void {
   let waiting = socket[WAITING];
   if (waiting === undefined) {
     waiting = socket[WAITING] = new Set();
-    // One listener for all: of many, Node warns.
+    // One listener for all: Node warns of many.
     socket.on("close", onConnectionClose);
   }
   waiting.add(outgoing);

@@ -1,5 +1,5 @@
 /**
- * A body goes out through a response.
+ * Writes a body out through a response.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { isOver } from "./outgoing.ts";
 import type { Stalls } from "./stalls.ts";
 
 /**
- * Where reading can stall, bytes are written so many at a time: not every response tells how much of a write was taken
- * before all of it is, and a slow reader is not a stalled one.
+ * How many bytes are written at a time if readers can stall. Some responses do not tell how much of a write was taken
+ * before all of it was, and a slow reader is not a stalled one.
  */
 const PIECE = 16_384;
 
 /**
- * Writes a body out as fast as it is taken, and cancels it when nobody takes it any more: when the client goes, somebody
- * else ends the response, or, with `stalls`, its reader takes nothing at all for too long.
+ * Writes a body out as fast as it is taken. Cancels it when the client goes, when somebody else ends the response, or,
+ * with `stalls`, when the reader takes nothing at all for too long.
  */
 export async function pump(
   body: ReadableStream<Uint8Array>,
@@ -24,7 +24,7 @@ export async function pump(
   stalls: Stalls | undefined,
 ): Promise<void> {
   const reader = body.getReader();
-  // The reason why it ended is of no interest to anybody any more.
+  // Nobody needs to know any more why it ended.
   const leave = () => void reader.cancel().catch(() => {});
   let wake: (() => void) | undefined;
   const onDrain = () => wake?.();
@@ -35,7 +35,7 @@ export async function pump(
   outgoing.on("drain", onDrain);
   outgoing.on("close", onClose);
   try {
-    // It does not tell again that it has closed.
+    // Its "close" does not come again.
     if (isOver(outgoing)) return;
     outgoing.flushHeaders();
     for (;;) {
@@ -51,7 +51,7 @@ export async function pump(
     }
     if (isOver(outgoing)) return;
     outgoing.end();
-    // What is left of it may find nobody who takes it.
+    // Nobody may be there to take the rest.
     stalls?.watch(outgoing);
   } finally {
     outgoing.off("drain", onDrain);

@@ -1,6 +1,6 @@
 /**
- * A `Request` for a node:http request. The lazy one makes a real `Request` only when somebody looks at more of it than
- * method, URL and headers: a real one costs 60 µs, as much as all the rest of opening a stream.
+ * A `Request` for a node:http request. The lazy one makes a real `Request` only when somebody reads more than its
+ * method, URL and headers. A real one costs 60 µs, as much as all the rest of opening a stream.
  *
  * @module
  */
@@ -14,16 +14,16 @@ import { urlOf } from "./url.ts";
 export interface NodeExchange {
   /** The request as node:http has it. */
   readonly incoming: IncomingMessage;
-  /** Its response: when that closes early, the request's `signal` aborts. */
+  /** Its response. When it closes early, the request's `signal` aborts. */
   readonly outgoing: ServerResponse;
   /**
-   * The `Request` that was made of it, kept until the response has closed or is a stream of a hub's: Node's own lets go
-   * of what aborts its `signal` when nobody holds the `Request` any more, even if somebody holds the signal.
+   * The `Request` that was made of it, kept until the response has closed or belongs to a hub. When nobody holds a
+   * `Request` any more, Node lets go of what aborts its `signal`, even if somebody holds the signal.
    */
   request?: Request | undefined;
 }
 
-/** A request as it stands when it is handed over, with what a middleware changed of it. */
+/** A request as it is when it is handed over, with a middleware's changes. */
 export interface RequestHead {
   readonly method: string;
   /** The whole URL. */
@@ -34,7 +34,7 @@ export interface RequestHead {
 /**
  * The head of a request; `undefined` when its `Host` is invalid.
  *
- * @throws {TypeError} for a header that a middleware made, and that no header can be
+ * @throws {TypeError} for an invalid header, which a middleware has made
  */
 export function headOf(incoming: IncomingMessage, trustProxy: boolean): RequestHead | undefined {
   const url = urlOf(incoming, trustProxy);
@@ -52,7 +52,7 @@ export function realRequest(exchange: NodeExchange, head: RequestHead): Request 
     if (!outgoing.writableFinished) abort.abort();
     exchange.request = undefined;
   };
-  // A lazy request may be looked at when its client has gone already.
+  // A lazy request may be read after its client has gone.
   if (isGone(outgoing)) onClose();
   else outgoing.once("close", onClose);
   return exchange.request = new Request(url, {
@@ -70,20 +70,20 @@ export function isForbiddenMethod(method: string | undefined): boolean {
 }
 
 /**
- * The headers as the request stands: with what a middleware took out or put in, and repeated ones joined as node:http
- * joins them, so that the handler sees what the framework sees.
+ * The headers as they are now: with those that a middleware added and without those that it removed. Repeated ones are
+ * joined as node:http joins them, so that the handler sees what the framework sees.
  */
 function headersOf({ headers }: IncomingMessage): Headers {
   const seen = new Headers();
   // Keys only: HTTP/2 marks with a symbol which headers a proxy must not index.
   for (const name of Object.keys(headers)) {
     const value: unknown = headers[name];
-    // HTTP/2 has what is in the request line as headers of its own; and `undefined` is how some take a header out.
+    // HTTP/2 has the parts of the request line as pseudo-headers. Some middleware removes a header by `undefined`.
     if (name.startsWith(":") || value === undefined || value === null) continue;
     try {
-      // To set: a name that is not in lower case is a middleware's, and stands for the client's of the same name.
+      // `set`: a name that is not in lower case is from a middleware, and replaces the client's header.
       if (!Array.isArray(value)) seen.set(name, String(value));
-      // RFC 9113, 8.2.3: a cookie that comes in pieces is put together with semicolons.
+      // RFC 9113, 8.2.3: a cookie that comes in pieces is joined with semicolons.
       else if (name === "cookie") seen.set(name, value.join("; "));
       else {
         seen.delete(name);
@@ -93,7 +93,7 @@ function headersOf({ headers }: IncomingMessage): Headers {
       throw new TypeError(
         `The header ${
           quote(name)
-        } cannot be handed on: a middleware gave it a name or value that no header can have. ` +
+        } cannot be passed on: a middleware gave it an invalid name or value. ` +
           "Encode it, with encodeURIComponent for example.",
         { cause },
       );
@@ -102,7 +102,7 @@ function headersOf({ headers }: IncomingMessage): Headers {
   return seen;
 }
 
-/** The body; one that a body parser has read already is written again from what it made of it. */
+/** The body. If a body parser has read it already, it is written again from the parsed one. */
 function bodyOf(incoming: IncomingMessage, headers: Headers): BodyInit {
   const { body, rawBody } = incoming as {
     body?: unknown;
@@ -110,7 +110,7 @@ function bodyOf(incoming: IncomingMessage, headers: Headers): BodyInit {
   };
   if (incoming.readableEnded && (rawBody !== undefined || body !== undefined)) {
     if (typeof body === "string" || body instanceof Uint8Array) return body as BodyInit;
-    // What a middleware changed of parsed JSON counts, and not what came; of another type there is no way back.
+    // Parsed JSON counts with a middleware's changes. From any other parsed type there is no way back.
     const isJson = /^application\/json\b/i.test(headers.get("Content-Type") ?? "");
     return isJson || rawBody === undefined ? JSON.stringify(body ?? rawBody) : rawBody;
   }
@@ -118,8 +118,8 @@ function bodyOf(incoming: IncomingMessage, headers: Headers): BodyInit {
 }
 
 /**
- * The body as it comes. Nothing is asked for before somebody reads, and what is left when they stop flows away:
- * `Readable.toWeb` would hold on to it, and with it to the next request of the connection.
+ * The body as it comes. Nothing is read before somebody asks for it. The rest flows away when they stop:
+ * `Readable.toWeb` would hold it, and with it the next request of the connection.
  */
 function streamOf(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuffer>> {
   let chunks: AsyncIterator<Uint8Array<ArrayBuffer>> | undefined;
@@ -137,7 +137,7 @@ function streamOf(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuf
   }, { highWaterMark: 0 });
 }
 
-/** A `Request` that is no more than its head, and becomes a real one for anything else. */
+/** A `Request` that has only its head, and becomes a real one for anything else. */
 class LazyRequest implements RequestHead {
   readonly method: string;
   readonly url: string;
@@ -152,7 +152,7 @@ class LazyRequest implements RequestHead {
     this.headers = headers;
   }
 
-  /** The real one, made when first asked for. */
+  /** The real one, made when it is first needed. */
   real(): Request {
     return this.#real ??= realRequest(this.#exchange, this);
   }
@@ -178,7 +178,7 @@ for (
   Object.defineProperty(LazyRequest.prototype, name, { ...forward, configurable: true });
 }
 
-/** A `Request` that is made when it is looked at. */
+/** A `Request` that is made when it is needed. */
 export function lazyRequest(exchange: NodeExchange, head: RequestHead): Request {
   return new LazyRequest(exchange, head) as unknown as Request;
 }

@@ -16,7 +16,9 @@ export class ResponseSink implements NodeSink {
   readonly #stalls: Stalls | undefined;
   #written = 0;
 
-  /** A sink that tells `owner`. `stalls` looks after what is still to be taken when the connection has ended. */
+  /**
+   * A sink that tells `owner`. `stalls` watches a reader that has not taken everything when the connection has ended.
+   */
   constructor(owner: SinkOwner, outgoing: ServerResponse, stalls: Stalls | undefined) {
     this.owner = owner;
     this.outgoing = outgoing;
@@ -24,7 +26,7 @@ export class ResponseSink implements NodeSink {
   }
 
   write(chunk: Chunk): boolean {
-    // Somebody else has ended it: to write to it now is an error that nobody listens for, and "close" follows.
+    // Somebody else has ended it: writing now would be an error that nobody handles. "close" follows.
     if (this.outgoing.writableEnded) return false;
     this.#written += chunk.bytes.length;
     return this.outgoing.write(chunk.bytes);
@@ -46,24 +48,24 @@ export class ResponseSink implements NodeSink {
     return this.#written - untaken(this.outgoing);
   }
 
-  /** Nothing is told to the connection from now on. */
+  /** From now on, the connection is told nothing. */
   forget(): void {
     this.owner = undefined;
   }
 }
 
-/** Where a response or a socket keeps the sink that its listeners tell: one function for all connections. */
+/** Where a response or a socket keeps its sink, so that one listener function serves all connections. */
 export const SINK: unique symbol = Symbol("streamside.sink");
 
-/** What has a sink. */
+/** An emitter with a sink. */
 export interface WithSink {
   [SINK]?: NodeSink | undefined;
 }
 
 /** A sink of node:http. */
 export interface NodeSink extends Sink {
-  /** The connection, as long as it is to be told of anything. */
+  /** The connection, as long as it is told anything. */
   readonly owner: SinkOwner | undefined;
-  /** Nothing is told to the connection from now on. */
+  /** From now on, the connection is told nothing. */
   forget(): void;
 }

@@ -1,5 +1,5 @@
 /**
- * What a handler answered goes out through node:http.
+ * Sends a handler's answer out through node:http.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { NodeExchange } from "./request.ts";
 import { serveConnection } from "./serve.ts";
 import type { Stalls } from "./stalls.ts";
 
-/** Writes an answer of our own handler to a request of a method. */
+/** Writes an answer of our own handler. */
 export function writeAnswer(
   exchange: NodeExchange,
   method: string,
@@ -30,7 +30,7 @@ export function writeAnswer(
       Vary === undefined ? headers : { ...headers, Vary: withEarlier(outgoing, Vary) },
     );
   } catch (error) {
-    // Somebody else has answered meanwhile, a timeout say: the stream that nobody will read is not left open.
+    // Somebody else has answered meanwhile, such as a timeout. Nobody will read the stream, so it is closed.
     if (isStream) body.gone();
     throw error;
   }
@@ -40,7 +40,7 @@ export function writeAnswer(
   letFlow(incoming);
 }
 
-/** What nobody read of a request stands before the next one of its connection. Node lets it flow away, Deno does not. */
+/** The unread rest of a request blocks the next one of its connection. Node lets it flow away, Deno does not. */
 function letFlow(incoming: IncomingMessage): void {
   incoming.resume();
 }
@@ -52,8 +52,8 @@ function serve(exchange: NodeExchange, owner: SinkOwner, stalls: Stalls | undefi
 }
 
 /**
- * Writes a response to a request of a method. A stream of a hub's that nobody has read from is served by the hub itself;
- * any other body is pumped, and `stalls` looks after its reader.
+ * Writes a response. If its body is a hub's stream that nobody has read from, the hub itself serves it. Any other body
+ * is pumped, and `stalls` watches its reader.
  */
 export async function writeResponse(
   exchange: NodeExchange,
@@ -70,7 +70,7 @@ export async function writeResponse(
     throw error;
   }
   if (body === null || !takesBody(outgoing, method)) {
-    // The answer does not wait for what becomes of a body that nobody reads.
+    // The answer does not wait for a body that nobody reads.
     outgoing.end();
     letFlow(incoming);
     return await body?.cancel();
@@ -94,18 +94,18 @@ function writeHead(outgoing: ServerResponse, response: Response): void {
   if (cookies.length > 0) outgoing.setHeader("set-cookie", cookies);
 }
 
-/** What a middleware said of how the answer varies stays true (RFC 9110, 12.5.5). */
+/** Keeps the `Vary` that a middleware has set (RFC 9110, 12.5.5). */
 function withEarlier(outgoing: ServerResponse, vary: string): string {
   const earlier = outgoing.getHeader("vary");
   return earlier === undefined ? vary : `${earlier}, ${vary}`;
 }
 
-/** A request that failed gets an answer if none has begun, and its connection closed if one has. */
+/** Answers a request that failed, if no answer has begun; else closes its connection. */
 export function refuse(outgoing: ServerResponse): void {
-  // Somebody else has given an answer, a timeout say: it is not cut off on its way.
+  // Somebody else has answered, such as a timeout. Their answer is not cut off.
   if (outgoing.writableEnded) return;
   if (outgoing.headersSent) return void outgoing.destroy();
-  // What was to be said of a body, its length above all, is not true of this one.
+  // The headers set before describe another body, above all its length.
   for (const name of outgoing.getHeaderNames()) {
     if (name.startsWith("content-")) outgoing.removeHeader(name);
   }

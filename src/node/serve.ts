@@ -1,6 +1,6 @@
 /**
- * A hub's connection meets a response of node:http: it writes to the response, or, where that is safe, straight to its
- * socket.
+ * How a hub's connection writes to a response of node:http: to the response itself, or, where that is safe, straight to
+ * its socket.
  *
  * @module
  */
@@ -27,11 +27,11 @@ export function serveConnection(
     ? new SocketSink(owner, outgoing, socket, stalls)
     : new ResponseSink(owner, outgoing, stalls);
   owner.sink = sink;
-  // One function for all connections, and the sink where it finds it.
+  // One function for all connections: it finds the sink on the emitter.
   (outgoing as WithSink)[SINK] = sink;
   outgoing.on("close", onClose);
   if (socket) {
-    // One that serves its second stream has the listener already.
+    // A socket that serves its second stream has the listener already.
     if (!(SINK in socket)) socket.on("drain", onDrain);
     (socket as WithSink)[SINK] = sink;
   } else outgoing.on("drain", onDrain);

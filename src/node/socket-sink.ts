@@ -1,19 +1,19 @@
 /**
- * A sink that writes straight to the socket of a response, without the response in between: that costs a third of a
- * delivery.
+ * A sink that writes straight to the socket of a response, without the response in between, which would cost a third of
+ * a delivery.
  *
- * What has to hold, or the response itself is written to:
+ * If one of these does not hold, the sink writes to the response instead:
  *
  * - Node's own node:http and net are beneath it: Deno's and Bun's look the same and are not.
  * - The response is HTTP/1.1 and chunked, so that a chunk of ours is a chunk of the body (RFC 9112, 7.1).
  * - Nobody stands between: `write` and `end` are Node's own, and no content coding is announced (a compressor).
- * - Nothing of the response waits that would have to go first.
+ * - Nothing of the response waits to go first.
  *
- * And for a chunk to go to the kernel at once, past the socket's own queue:
+ * For a chunk to go to the kernel at once, past the socket's own queue, these must hold too:
  *
- * - What is written to the socket goes to the kernel as it is: TCP or a pipe, and no TLS.
- * - The socket still has the handle that it had: of a closed one the number may be another connection's by now.
- * - Nothing waits in the socket that would have to go first.
+ * - The socket passes bytes to the kernel as they are: TCP or a pipe, and no TLS.
+ * - The socket still has its handle. The number of a closed one may be another connection's by now.
+ * - Nothing waits in the socket to go first.
  * - The socket has no idle timeout: only its own writes keep that from firing.
  *
  * @module
@@ -26,7 +26,7 @@ import type { Chunk, SinkOwner } from "../hub/sink.ts";
 import { type NodeSink, SINK, type WithSink } from "./response-sink.ts";
 import type { Stalls } from "./stalls.ts";
 
-/** The socket to write to without the response in between; `undefined` unless all that the module asks for holds. */
+/** The socket to write to without the response in between; `undefined` unless the module's conditions hold. */
 export function directSocket(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
@@ -41,7 +41,7 @@ export function directSocket(
   return isSafe ? socket : undefined;
 }
 
-// Deno and Bun have a node:http, but what is beneath it is not Node's.
+// Deno and Bun have a node:http, but not on Node's internals.
 const IS_NODE = !("Deno" in globalThis) && !("Bun" in globalThis);
 
 /** A sink that is the socket of a chunked HTTP/1.1 response (RFC 9112, 7.1). */
@@ -49,13 +49,15 @@ export class SocketSink implements NodeSink {
   owner: SinkOwner | undefined;
   readonly outgoing: ServerResponse;
   readonly socket: Socket;
-  /** The socket's number, where what is written to it goes to the kernel as it is; else -1. */
+  /** The socket's number if it passes bytes to the kernel as they are, else -1. */
   readonly #fd: number = -1;
-  /** What the number belongs to. */
+  /** The handle that the number belongs to. */
   readonly #handle: WithHandle["_handle"];
   readonly #stalls: Stalls | undefined;
 
-  /** A sink that tells `owner`. `stalls` looks after what is still to be taken when the connection has ended. */
+  /**
+   * A sink that tells `owner`. `stalls` watches a reader that has not taken everything when the connection has ended.
+   */
   constructor(
     owner: SinkOwner,
     outgoing: ServerResponse,
@@ -78,10 +80,10 @@ export class SocketSink implements NodeSink {
     const written = this.#writeAtOnce(framed);
     if (written === framed.length) return true;
     socket.write(written === 0 ? framed : framed.subarray(written));
-    // A large write is reported as too much even when the kernel has taken it all already.
+    // A large write is reported as too much, even if the kernel has taken all of it already.
     if (socket.writableLength === 0) return true;
     const { writableNeedDrain: isFull } = socket;
-    // While it is corked the head goes with the first events, and says nothing about the reader.
+    // While it is corked, the head waits for the first events, which says nothing about the reader.
     if (isFull || this.#fd < 0 || socket.writableCorked > 0) return !isFull;
     // The socket has room for more, but what waits in it and one chunk would be over `maxBufferedBytes`. `drain` fires
     // only after a full buffer, so an empty write's callback tells instead.
@@ -90,8 +92,8 @@ export class SocketSink implements NodeSink {
   }
 
   /**
-   * Gives the kernel what it takes at once of some bytes, without a write request, its callback and its tick: that is a
-   * fifth of a delivery's processor time at 100 events/s. Returns how many it took.
+   * Gives the kernel as many of some bytes as it takes at once, and returns their number. That saves a write request,
+   * its callback and its tick: a fifth of a delivery's processor time at 100 events/s.
    */
   #writeAtOnce(bytes: Uint8Array): number {
     const { socket } = this;
@@ -100,14 +102,14 @@ export class SocketSink implements NodeSink {
     try {
       return writeSync(this.#fd, bytes);
     } catch {
-      // Full, or gone: the socket's own write waits for room, or finds out and closes.
+      // Full or gone: the socket's own write waits for room, or notices and closes.
       return 0;
     }
   }
 
   /**
-   * The response is still what the socket serves. When the client has closed its side, or somebody else has ended the
-   * response, what is written would be an error of the socket, or part of the next response; "close" follows.
+   * Whether the socket still serves the response. If the client has closed its side, or somebody else has ended the
+   * response, a write would be an error of the socket or part of the next response. "close" follows.
    */
   #isOpen(): boolean {
     return this.socket.writable && !this.outgoing.writableEnded;
@@ -132,7 +134,7 @@ export class SocketSink implements NodeSink {
     return socket.bytesWritten - queued;
   }
 
-  /** Nothing is told to the connection from now on; the socket may serve another request. */
+  /** From now on, the connection is told nothing. The socket may serve another request. */
   forget(): void {
     this.owner = undefined;
     const socket = this.socket as WithSink;
@@ -140,7 +142,7 @@ export class SocketSink implements NodeSink {
   }
 }
 
-/** What is beneath a socket, as far as it is of use here. */
+/** What is beneath a socket, as far as it is used here. */
 interface WithHandle {
   _handle?: { fd?: number; writeQueueSize?: number } | null;
 }

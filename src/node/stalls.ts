@@ -1,5 +1,5 @@
 /**
- * Readers that take nothing at all, found by one timer for all of them.
+ * Finds readers that take nothing at all, with one timer for all.
  *
  * @module
  */
@@ -8,21 +8,21 @@ import type { ServerResponse } from "node:http";
 import { setTimeout } from "node:timers";
 import { isGone, untaken } from "./outgoing.ts";
 
-/** How often a response is looked at before it counts as stalled; once more, since the first look may come at once. */
+/** After how many looks a response counts as stalled. One look more than the time needs: the first may come at once. */
 const LOOKS = 4;
 
-/** What the last look at a response saw. */
+/** What the last look at a response found. */
 interface Look {
-  /** What the client had not taken then. */
+  /** How many bytes the client had not taken. */
   untaken: number;
-  /** How often it was as much as the time before. */
+  /** How often in a row that number was the same. */
   idle: number;
 }
 
 /**
  * Cuts the connections of readers that take nothing at all for a time. A slow reader takes something, and stays.
  *
- * Time is counted in looks. A look that comes late, since the process was frozen or busy, counts for nobody.
+ * Time is counted in looks. A look that comes late, because the process was frozen or busy, does not count.
  */
 export class Stalls {
   readonly #interval: number;
@@ -31,19 +31,19 @@ export class Stalls {
   /** When the next look is due, by `performance.now()`. */
   #due = 0;
 
-  /** Stalls of `timeout` ms, up to a quarter more. */
+  /** Finds stalls of `timeout` ms, or up to a quarter more. */
   constructor(timeout: number) {
-    // A longer delay than a timer takes would fire at once.
+    // A timer with a longer delay would fire at once.
     this.#interval = Math.min(timeout / LOOKS, 2 ** 31 - 1);
   }
 
-  /** A response has been given more than was taken, or its end. */
+  /** A response was given its end, or more than was taken. */
   watch(outgoing: ServerResponse): void {
     this.#waiting.set(outgoing, { untaken: untaken(outgoing), idle: 0 });
     if (this.#timer === undefined) this.#lookLater();
   }
 
-  /** All of it was taken, or nobody reads any more. The timer goes on, and stops when it finds nobody. */
+  /** Everything was taken, or nobody reads any more. The timer goes on, and stops when it finds no response. */
   forget(outgoing: ServerResponse): void {
     this.#waiting.delete(outgoing);
   }
@@ -51,7 +51,7 @@ export class Stalls {
   #lookLater(): void {
     this.#due = performance.now() + this.#interval;
     this.#timer = setTimeout(() => this.#look(), this.#interval);
-    // The connections keep the process going, and not the timer.
+    // The connections keep the process running, not the timer.
     this.#timer.unref();
   }
 
@@ -61,7 +61,7 @@ export class Stalls {
       const left = untaken(outgoing);
       if (isGone(outgoing) || outgoing.writableFinished) this.#waiting.delete(outgoing);
       else if (left !== last.untaken) this.#waiting.set(outgoing, { untaken: left, idle: 0 });
-      // One without a socket waits for its turn on the connection (pipelining), and not for its reader.
+      // A response without a socket waits for its turn on the connection (pipelining), not for its reader.
       else if (!isLate && outgoing.socket && ++last.idle > LOOKS) {
         this.#waiting.delete(outgoing);
         outgoing.destroy();

@@ -23,24 +23,24 @@ export function urlOf(incoming: IncomingMessage, trustProxy: boolean): string | 
     : target === "*"
     ? `${scheme}://${host}/`
     : target.replace(/^(https?:\/\/)[^/?#]*@/i, "$1"); // a `Request` cannot have credentials in its URL
-  // What looks like a host need not be one: `999.999.999.999`, or a port of 99999.
+  // Not everything that looks like a host is valid: `999.999.999.999`, or a port of 99999.
   return URL.canParse(url) ? url : undefined;
 }
 
 const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/;
 const SCHEME = /^https?$/;
 
-/** What routers add to a request. */
+/** The members that routers add to a request. */
 interface Routed {
-  /** What a router is mounted under, in Express; missing in Connect and others. */
+  /** The path that a router is mounted under, in Express. Missing in Connect and others. */
   readonly baseUrl?: unknown;
   /** The target as it came. */
   readonly originalUrl?: unknown;
 }
 
 /**
- * The target as it stands now. A router takes off `url` what it is mounted under, and that belongs to the target; what a
- * middleware rewrote, a session taken out of the query say, must not come back.
+ * The target as it is now. A router removes the path that it is mounted under from `url`, and that path belongs to the
+ * target. A middleware's changes stay, such as a session removed from the query.
  */
 function targetOf(incoming: IncomingMessage & Routed): string {
   const { url = "/", baseUrl, originalUrl } = incoming;
