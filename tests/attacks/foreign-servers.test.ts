@@ -106,7 +106,7 @@ describe("an id that cannot be sent", () => {
     assertEquals(lines, ["message 0", "message 1"]);
   });
 
-  test("one that no text can hold is none", async () => {
+  test("an id that no text can hold is left out", async () => {
     await using server = await serve((exchange) => exchange.stream());
     const client = createClient(server.url, { lastEventId: "a\ud800" });
     client.connect();

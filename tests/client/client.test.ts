@@ -1143,7 +1143,7 @@ describe("createSharedClient outside of browsers", () => {
     });
   });
 
-  test("one without a timeout does not ask its leader without a pause", async () => {
+  test("a tab without a timeout does not ask its leader without a pause", async () => {
     await withLocks({ request: () => new Promise(() => {}) }, () => {
       const times: number[] = [];
       const { setTimeout } = globalThis;
@@ -1210,7 +1210,7 @@ describe("createSharedClient outside of browsers", () => {
     }
   });
 
-  test("one that comes after the leader gave up has it try again", { skip }, async () => {
+  test("a tab that comes after the leader gave up has it try again", { skip }, async () => {
     const { fetch, all } = feeds();
     let down = true;
     const clients = [1, 2].map(() =>

@@ -774,7 +774,7 @@ describe("authenticate and authorize", () => {
     });
   }
 
-  test("one that never answers: 503 after authTimeout, and logged", async () => {
+  test("a callback that never answers: 503 after authTimeout, and logged", async () => {
     const never = () => new Promise<never>(() => {});
     const body = { session: "nobody", event: "e", data: 1 };
     const authenticate = (request: Request) =>
@@ -795,7 +795,7 @@ describe("authenticate and authorize", () => {
     });
   });
 
-  test("one that answers too late changes nothing any more", async () => {
+  test("a callback that answers too late changes nothing any more", async () => {
     let answer = (_: { session: string } | null) => {};
     const late = () => new Promise<{ session: string } | null>((resolve) => answer = resolve);
     await withService({ handler: { authenticate: late, authTimeout: 30 } }, async (service) => {
@@ -875,7 +875,7 @@ describe("authenticate and authorize", () => {
     }
   });
 
-  test("one that fails when it is too late is logged, and is no unhandled rejection", async () => {
+  test("a callback that fails when it is too late is logged, and is no unhandled rejection", async () => {
     let fail = (_: Error) => {};
     const late = () => new Promise<never>((_, reject) => fail = reject);
     await withService({ handler: { authenticate: late, authTimeout: 30 } }, async (service) => {

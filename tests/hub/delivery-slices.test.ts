@@ -119,7 +119,7 @@ describe("while a fan-out lets others work", () => {
       await late.cancel();
     }));
 
-  test("one that connects gets what comes from then on", () =>
+  test("a reader that connects in between gets what comes from then on", () =>
     Scene.run(async (scene) => {
       const { hub } = scene;
       const { id } = await hub.broadcast("e", 1);

@@ -260,7 +260,7 @@ describe("what a resume gives", () => {
       assertEquals(hub.stats().resets, 1);
     }));
 
-  test("one that was sent nothing while the history moved on: no reset when it lags then", () =>
+  test("a reader that was sent nothing while the history moved on gets no reset when it lags then", () =>
     withHub({ history: { events: 2 } }, async (hub) => {
       const reader = new EventReader(hub.subscribe("ada"));
       await reader.block();

@@ -209,7 +209,7 @@ for (const [name, serve] of Object.entries(servers)) {
       });
     });
 
-    test("one that has fallen out of the history gets a reset, where the gap is", async () => {
+    test("a reader that has fallen out of the history gets a reset, where the gap is", async () => {
       await onStage(serve, { history: { bytes: 256 * KIB } }, async ({ hub, open }) => {
         const reader = await open("slow", false);
         let sent = 0;
@@ -243,7 +243,7 @@ for (const [name, serve] of Object.entries(servers)) {
       });
     });
 
-    test("one that takes nothing for stallTimeout is closed, one that takes little is not", async () => {
+    test("a reader that takes nothing for stallTimeout is closed, a reader that takes little is not", async () => {
       const options = { stallTimeout: 1_500, history: { bytes: 64 * KIB * KIB } };
       await onStage(serve, options, async ({ hub, open }) => {
         const reasons: [string, string][] = [];

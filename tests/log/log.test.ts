@@ -90,7 +90,7 @@ describe("memoryLog", () => {
     assertEquals(await byBytes.read(6, 10), null);
     assertEquals((await byBytes.read(7, 10))!.length, 3);
     await byBytes.append(record("x".repeat(2000)));
-    assertEquals(await byBytes.read(10, 10), null, "one that is larger than all is not held");
+    assertEquals(await byBytes.read(10, 10), null, "an entry larger than the bound is not held");
     const exact = memoryLog({
       bytes: 3 * new EntryWriter("8letters").write(1, record("x"), 0).end,
     });
@@ -349,7 +349,7 @@ describe("a log that fails", () => {
     });
   });
 
-  test("one that begins anew, its data gone: everyone gets a reset, and all goes on in the new epoch", async () => {
+  test("a log that begins anew, its data gone: everyone gets a reset, and all goes on in the new epoch", async () => {
     const log = new TestLog();
     log.open();
     await withService({ hub: { log } }, async (service) => {
@@ -373,7 +373,7 @@ describe("a log that fails", () => {
     });
   });
 
-  test("one that begins anew while a disconnect is on its way does not hold it, nor close()", () => {
+  test("a log that begins anew while a disconnect is on its way does not hold it, nor close()", () => {
     const log = new TestLog();
     log.open();
     return withHub({ log }, async (hub) => {

@@ -502,7 +502,7 @@ describe("Fastify 5", () => {
 });
 
 describe("middleware between the listener and the socket", () => {
-  test("one that compresses what goes through res.write gets all of it", () =>
+  test("a middleware that compresses what goes through res.write gets all of it", () =>
     withService({
       handler: allowed,
       serve: (handler) => {
@@ -519,7 +519,7 @@ describe("middleware between the listener and the socket", () => {
       await works(service);
     }));
 
-  test("one that only looks at what goes through res.write sees all of it", () => {
+  test("a middleware that only looks at what goes through res.write sees all of it", () => {
     let seen = "";
     return withService({
       handler: allowed,
@@ -538,7 +538,7 @@ describe("middleware between the listener and the socket", () => {
     });
   });
 
-  test("one whose res.write throws costs its own stream, which is told of, and no other", () =>
+  test("a res.write that throws costs its own stream, which is told of, and no other", () =>
     withService({
       handler: allowed,
       serve: (handler) => {
