@@ -56,9 +56,16 @@ ${exported.join("")}
     }): void;
   };
   const router: { all(path: string, handler: (request: Request) => Response | Promise<Response>): void };
+  type Middleware = (request: never, response: never) => unknown;
   const express: () => RequestListener & {
-    use(path: string, middleware: (request: IncomingMessage, response: ServerResponse) => void): void;
+    use(path: string, ...middleware: Middleware[]): void;
   };
+  const passport: { session(): Middleware };
+  namespace Express {
+    interface Request {
+      user?: { id: string };
+    }
+  }
   const fastify: () => {
     all(
       path: string,

@@ -41,6 +41,7 @@ export type NodeResponse = ServerResponse | Http2ServerResponse;
  * @example
  * ```ts
  * import type { Request as ExpressRequest } from "express";
+ * import { type NodeContext, toNodeListener } from "streamside/node";
  *
  * const handler = createHandler(hub, {
  *   authenticate: (_, { req }: NodeContext<ExpressRequest>) => req.user && { session: req.user.id },
