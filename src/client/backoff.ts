@@ -7,7 +7,11 @@
 
 /** How to reconnect after a connection failed or ended. Every member has a default. */
 export interface ReconnectOptions {
-  /** Wait before the first attempt, in milliseconds. A stream's `retry:` takes its place. Default 2000. */
+  /**
+   * Wait before the first attempt, in milliseconds. The stream's `retry:` takes its place where it is not given; where it is,
+   * the longer of the two counts. So with 100 a client of a Streamside hub goes on waiting 2000, until the hub is made with
+   * a shorter `retry`. Default 2000.
+   */
   delay?: number;
   /** What the wait is multiplied by with each further attempt. Default 2. */
   factor?: number;

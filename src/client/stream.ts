@@ -30,6 +30,15 @@ interface Failure {
 /** How an attempt or a wait ends: for good, or until the next attempt, which begins after `retry` milliseconds. */
 type End = { close: CloseReason } | { retry: number; attempt: number };
 
+/** The event with which a stream says that it is complete. */
+const END = "streamside:end";
+
+/**
+ * The idempotent methods (RFC 9110, 9.2.2), and those of other standards that read. A request with another method is not
+ * sent again by itself: it may have done what it was for, and may do it twice.
+ */
+const IDEMPOTENT = /^(GET|HEAD|OPTIONS|TRACE|PUT|DELETE|QUERY|REPORT|SEARCH|PROPFIND)$/i;
+
 /** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
 const LONGEST = 2e9;
 
@@ -108,11 +117,33 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   }
 
   #endAfter(atLeast: number): End {
+    const { reconnect, standard } = this.options;
     const attempt = this.reconnectAttempts + 1;
-    // `retry: 0` is for the first attempt only: growing from 0, all attempts would be over within milliseconds.
-    const base = attempt > 1 ? this.#delay || undefined : this.#delay;
-    const retry = Math.max(backoff(attempt, this.options.reconnect, base), atLeast);
+    const told = this.#delay;
+    const base = reconnect?.delay !== undefined
+      ? Math.max(reconnect.delay, told ?? 0)
+      // `retry: 0` is for the first attempt only: growing from 0, all attempts would be over within milliseconds.
+      : attempt > 1
+      ? told || undefined
+      : told;
+    const policy = { ...reconnect, maxAttempts: this.#maxAttempts };
+    // The standard's wait is what the stream asks for, to the millisecond, unless attempts fail.
+    if (standard && attempt === 1) policy.jitter = 0;
+    const retry = Math.max(backoff(attempt, policy, base), atLeast);
     return retry === Infinity ? { close: "attempts" } : { retry, attempt };
+  }
+
+  /** Whether the request may be sent again though nobody asked for it. */
+  get #repeatable(): boolean {
+    return IDEMPOTENT.test(this.options.method ?? "GET");
+  }
+
+  get #maxAttempts(): number | undefined {
+    return this.options.reconnect?.maxAttempts ?? (this.#repeatable ? undefined : 0);
+  }
+
+  get #wakes(): boolean {
+    return this.options.wake ?? this.#repeatable;
   }
 
   #retry(delay: number, attempt: number, failure: Failure): void {
@@ -134,14 +165,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     if (failure) this.emit("error", failure);
     // An error listener may have connected again.
     if (this.readyState !== CLOSED) return;
-    this.end();
+    this.end(failure);
     if (!this.options.standard) this.emit("close", { reason });
   }
 
   /** Starts an attempt when the network or the page comes back, while waiting or after giving up. */
   #untilWoken(state: AbortSignal): void {
-    if (this.options.wake === false) return;
-    onWake(() => this.reconnect(), state);
+    if (this.#wakes) onWake(() => this.reconnect(), state);
   }
 
   /** Sets the one timer: for the wait before an attempt, or, with a `timeout`, for a silence of that length. */
@@ -169,7 +199,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       const now = performance.now();
       const late = now - this.#due;
       const slept = Math.max(late, Date.now() - now - this.#ahead) > SLEPT;
-      if (slept) this.reconnect();
+      if (slept && (this.#repeatable || this.#wakes)) this.reconnect();
       else if (!timeout) this.#start();
       else if (late < 0) this.#watch(timeout);
       else this.#fail({ error: new Error(`The server was silent for ${timeout} ms (timeout)`) });
@@ -239,6 +269,8 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   #refused(error: RefusedError, response: Response): void {
     const { status, problem } = error;
     const failure = { error, status, problem };
+    // The server has nothing to say, and that is no failure.
+    if (status === 204 && !this.options.standard) return this.#close("ended");
     const temporary = !this.options.standard &&
       (isStream(response) || /^(408|429|5..)$/.test(String(response.status)));
     if (!temporary) return this.#close("server", failure);
@@ -261,7 +293,10 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     };
     const deliver = (type: string, data: string) => {
       if (this.#state !== state) return;
+      // What brings an event is no failure; the library's own events come from a hub that fails, too.
+      if (this.#attempts && !type.startsWith("streamside:")) this.#attempts = 0;
       this.deliver(new StreamMessage(type, data, this.lastEventId, origin, this));
+      if (type === END && !standard && this.#state === state) this.#close("ended");
     };
     const read = createParser({
       onEvent: deliver,
@@ -276,12 +311,14 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
     this.readyState = OPEN;
     this.#openedAt = performance.now();
+    if (standard) this.#attempts = 0;
     this.emit("open");
     if (lost && !standard) deliver(RESET, "{}");
     for (;;) {
       if (!reader) throw new Error("The response has no body");
       const { value, done } = await reader.read();
       if (this.#state !== state) return;
+      if (done && this.#maxAttempts === 0) return this.#close("ended");
       if (done) throw new Error("The stream ended");
       this.#expect(timeout);
       read(value);

@@ -18,6 +18,20 @@ export const RESET = "streamside:reset";
 /** The client's own events. Events of the stream with these names are different ones. */
 const OWN = ["open", "error", "reconnecting", "reset", "close"];
 
+/** What a client failed of. */
+interface Failure {
+  error: unknown;
+}
+
+/** What an iterator reads: an event, or after the last one what the client failed of. */
+type Item = StreamMessage | Failure;
+
+/** Ends an iterator. */
+function finish(reader: ReadableStreamDefaultController<Item>, failure: Failure | undefined): void {
+  if (failure) reader.enqueue(failure);
+  reader.close();
+}
+
 interface Listener {
   type: string;
   /** `null` once it is removed, so that a dispatch under way leaves it out. */
@@ -63,9 +77,9 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   #matching!: readonly Listener[];
   #matched: string | undefined;
   /** The iterators under way, each with its type. */
-  #readers: [ReadableStreamDefaultController<StreamMessage>, string | undefined][] = [];
-  /** Whether the client has closed for good before. If it is closed now, an iterator has nothing to wait for. */
-  #ended: boolean | undefined;
+  #readers: [ReadableStreamDefaultController<Item>, string | undefined][] = [];
+  /** How the client last closed for good. If it is closed now, an iterator has nothing to wait for. */
+  #ended: { failure: Failure | undefined } | undefined;
 
   constructor(url: string | URL, options: Options = {} as Options) {
     super();
@@ -143,11 +157,11 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /** Iterates over the events of the stream from now on; see `Client`. */
   events(type?: string): AsyncIterableIterator<StreamEvent> {
-    let reader: ReadableStreamDefaultController<StreamMessage>;
-    const stream = new ReadableStream<StreamMessage>({
+    let reader: ReadableStreamDefaultController<Item>;
+    const stream = new ReadableStream<Item>({
       start: (controller) => {
         reader = controller;
-        if (this.#ended && this.readyState === CLOSED) reader.close();
+        if (this.#ended && this.readyState === CLOSED) finish(reader, this.#ended.failure);
         else this.#readers.push([reader, type]);
       },
       cancel: () => {
@@ -155,7 +169,11 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       },
     }).getReader();
     return {
-      next: () => stream.read(),
+      async next() {
+        const result = await stream.read();
+        if (result.value && "error" in result.value) throw result.value.error;
+        return result;
+      },
       return() {
         stream.cancel();
         return stream.read();
@@ -193,10 +211,10 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.dispatchEvent(Object.assign(new Event(type), detail));
   }
 
-  /** Ends the iterators: the client has closed for good. */
-  protected end(): void {
-    this.#ended = true;
-    for (const [reader] of this.#readers) reader.close();
+  /** Ends the iterators: the client has closed for good. They throw what it failed of. */
+  protected end(failure?: Failure): void {
+    this.#ended = { failure };
+    for (const [reader] of this.#readers) finish(reader, failure);
     this.#readers = [];
   }
 

@@ -31,7 +31,11 @@ export interface ClientOptions {
    * `Last-Event-ID` itself. Default: none.
    */
   headers?: RequestHeaders | (() => RequestHeaders | Promise<RequestHeaders>);
-  /** The method. Default `GET`. */
+  /**
+   * The method. If it is not idempotent (RFC 9110, 9.2.2), such as `POST`, the request is not sent again by itself: then
+   * `reconnect.maxAttempts` is 0 and `wake` is `false`, unless you set them. The second try after a 401 stays. Default
+   * `GET`.
+   */
   method?: string;
   /** The request's body, for a method that has one. Each attempt sends it, so it is no stream. Default: none. */
   body?: RequestBody | null;
@@ -71,7 +75,8 @@ export interface ClientOptions {
   reconnect?: ReconnectOptions;
   /**
    * Whether to try at once when the network comes back (`online`), when the page becomes visible or is restored
-   * (`pageshow`), or when a timer fired so late that the machine must have slept. Also after giving up. Default `true`.
+   * (`pageshow`), or when a timer fired so late that the machine must have slept. Also after giving up. Default `true`,
+   * or `false` if the `method` is not idempotent.
    */
   wake?: boolean;
   /**
@@ -89,8 +94,13 @@ export type CloseReason =
   /** The `signal` aborted. */
   | "aborted"
   /**
-   * The server's answer was final: 204, 401, 403, another status that will not change by asking again, or something
-   * else than `text/event-stream`. The `error` event before it tells which.
+   * The stream is complete. The server said so (`streamside:end`, or 204), or it ended without breaking off, and
+   * `reconnect.maxAttempts` is 0.
+   */
+  | "ended"
+  /**
+   * The server's answer was final: 401, 403, another status that will not change by asking again, or something else
+   * than `text/event-stream`. The `error` event before it tells which.
    */
   | "server"
   /** All attempts failed. With `wake`, the client may still start again. */
@@ -174,7 +184,10 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   readonly withCredentials: boolean;
   /** 0 while connecting or waiting to connect, 1 while connected, 2 while closed, also before `connect()`. */
   readonly readyState: 0 | 1 | 2;
-  /** How many attempts in a row have failed. 0 again after a connection that lasted for a second. */
+  /**
+   * How many attempts in a row have failed. 0 again after a connection that lasted for a second, or that brought an
+   * event, other than a `reset` and the library's own (`streamside:…`).
+   */
   readonly reconnectAttempts: number;
   /** The last `id` of the stream: where the next connection resumes. */
   readonly lastEventId: string;
@@ -201,6 +214,10 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
   /**
    * Iterates over the events of the stream from this call on, of one type or of all, until the client closes. Events
    * wait in memory until they are taken. Leaving the loop ends it.
+   *
+   * When the server refuses, or all attempts failed (the reasons `server` and `attempts`), it throws what the last `error`
+   * event had as its `error`: a `RefusedError` with status and problem where the server answered. After `closed`,
+   * `aborted` and `ended` it just ends.
    *
    * @example
    * ```ts

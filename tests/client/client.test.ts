@@ -18,6 +18,7 @@ import {
   type StreamEvent,
 } from "../../src/client/mod.ts";
 import { feeds, freePort, next, record, serve, STREAM, until } from "./helpers.ts";
+import { withPage } from "./page.ts";
 import { collectGarbage } from "../garbage.ts";
 
 const QUICK = { delay: 1, jitter: 0 };
@@ -301,7 +302,18 @@ describe("a client and its server", () => {
 });
 
 describe("what ends a client, and what it waits for", () => {
-  for (const status of [204, 205, 403, 404, 410]) {
+  test("204 ends it, and is no error", async () => {
+    await using server = await serve(({ response }) => response.writeHead(204).end());
+    await withClient(server.url, { reconnect: QUICK }, async (client) => {
+      const lines = record(client, "error", "close", "reconnecting");
+      client.connect();
+      await next(client, "close");
+      assertEquals(lines, ["close ended"]);
+      assertEquals(server.exchanges.length, 1);
+    });
+  });
+
+  for (const status of [205, 403, 404, 410]) {
     test(`${status} stops it`, async () => {
       await using server = await serve(({ response }) => response.writeHead(status).end());
       await withClient(server.url, { reconnect: QUICK }, async (client) => {
@@ -418,32 +430,37 @@ describe("what ends a client, and what it waits for", () => {
     });
   });
 
-  test("the stream's retry: is the base delay, in place of the option's", async () => {
-    await using server = await serve((exchange) => {
-      exchange.stream("retry: 33\n\n");
-      exchange.response.end();
-    });
+  /** The waits of a client whose server says `retry:` and ends. */
+  async function waits(retry: number, reconnect: ClientOptions["reconnect"], count: number) {
+    const { fetch, all } = feeds();
     const delays: number[] = [];
-    await withClient(server.url, { reconnect: { delay: 60_000, jitter: 0 } }, async (client) => {
+    await withClient("http://localhost/", {
+      fetch: async (url, init) => {
+        const response = await fetch(url, init);
+        all.at(-1)!.push(`retry: ${retry}\n\n`);
+        all.at(-1)!.end();
+        return response;
+      },
+      reconnect: { jitter: 0, ...reconnect },
+    }, async (client) => {
       client.addEventListener("reconnecting", (event) => delays.push(event.delay));
       client.connect();
-      await until(() => delays.length == 2, "two reconnections");
-      assertEquals(delays, [33, 66]);
+      await until(() => delays.length >= count, `${count} reconnections`);
     });
+    return delays.slice(0, count);
+  }
+
+  test("the stream's retry: is the base delay; of it and an explicit one, the longer", async () => {
+    assertEquals(await waits(33, {}, 2), [33, 66]);
+    assertEquals(await waits(33, { delay: 10 }, 2), [33, 66]);
+    assertEquals(await waits(10, { delay: 33 }, 2), [33, 66]);
+    assertEquals(await waits(10_000, { delay: 100 }, 1), [10_000]);
+    assertEquals(await waits(100, { delay: 10_000 }, 1), [10_000]);
   });
 
   test("retry: 0 is for the first attempt; those after it have the option's patience", async () => {
-    await using server = await serve((exchange) => {
-      exchange.stream("retry: 0\n\n");
-      exchange.response.end();
-    });
-    const delays: number[] = [];
-    await withClient(server.url, { reconnect: { delay: 10, jitter: 0 } }, async (client) => {
-      client.addEventListener("reconnecting", (event) => delays.push(event.delay));
-      client.connect();
-      await until(() => delays.length == 3, "three reconnections");
-      assertEquals(delays, [1, 20, 40]);
-    });
+    assertEquals(await waits(0, {}, 2), [1, 4000]);
+    assertEquals(await waits(0, { delay: 10 }, 3), [10, 20, 40]);
   });
 
   test("gives up after maxAttempts, and says so", async () => {
@@ -484,6 +501,34 @@ describe("what ends a client, and what it waits for", () => {
       await next(client, "close");
       assertEquals(all.length, 5);
     });
+  });
+
+  test("a server that answers with an event and ends is not failing: the count stays 0", async () => {
+    for (
+      const [text, attempts] of [
+        ["data: x\n\n", [1, 1, 1]],
+        ["event: streamside:reset\ndata: {}\n\n", [1, 2, 3]],
+        ["event: streamside:other\ndata: {}\n\n", [1, 2, 3]],
+        [": heartbeat\nid: 7\n\n", [1, 2, 3]],
+      ] as const
+    ) {
+      const { fetch, all } = feeds();
+      const told: number[] = [];
+      await withClient("http://localhost/", {
+        fetch: async (url, init) => {
+          const response = await fetch(url, init);
+          all.at(-1)!.push(text);
+          all.at(-1)!.end();
+          return response;
+        },
+        reconnect: QUICK,
+      }, async (client) => {
+        client.addEventListener("reconnecting", ({ attempt }) => told.push(attempt));
+        client.connect();
+        await until(() => told.length >= 3, "three reconnections");
+        assertEquals(told.slice(0, 3), attempts as unknown as number[], text);
+      });
+    }
   });
 
   test("after an open that lasted, the count is 0 again", async () => {
@@ -918,38 +963,6 @@ describe("never two connections at once", () => {
 });
 
 describe("wake", () => {
-  /** The runtime's global as an event target, where it is none, and a page in front of it. */
-  async function withPage(
-    body: (raise: (type: string, hidden?: boolean) => void) => Promise<void>,
-  ) {
-    const global = globalThis as unknown as Record<string, unknown>;
-    const saved = Object.getOwnPropertyDescriptors(globalThis);
-    const names = ["addEventListener", "removeEventListener", "dispatchEvent", "document"];
-    const target = new EventTarget();
-    const page = { hidden: false };
-    const values = [
-      target.addEventListener.bind(target),
-      target.removeEventListener.bind(target),
-      target.dispatchEvent.bind(target),
-      page,
-    ];
-    names.forEach((name, i) =>
-      Object.defineProperty(global, name, { value: values[i], configurable: true, writable: true })
-    );
-    try {
-      await body((type, hidden = false) => {
-        page.hidden = hidden;
-        target.dispatchEvent(new Event(type));
-      });
-    } finally {
-      for (const name of names) {
-        const before = (saved as Record<string, PropertyDescriptor | undefined>)[name];
-        if (before) Object.defineProperty(global, name, before);
-        else delete global[name];
-      }
-    }
-  }
-
   test("while it waits, online, pageshow or a page that becomes visible make it try at once", async () => {
     await withPage(async (raise) => {
       const { fetch, all } = feeds();
