@@ -23,6 +23,7 @@
  * @module
  */
 import type { CheckedEvents } from "../event-map.ts";
+import { onAbort } from "./abort.ts";
 import { StreamMessage } from "./event.ts";
 import { StreamClient } from "./stream.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
@@ -51,6 +52,8 @@ interface Told {
   /** The position before this, and after. */
   from: string;
   to: string;
+  /** Whether the position is of this connection; one of a connection before may be of another life of the server. */
+  fresh: boolean;
   /** An event: of the stream, or, with `detail`, of the client's own. */
   type?: string;
   data?: string;
@@ -68,8 +71,6 @@ type Asked = "tell" | "reconnect" | "wake";
 
 /** How much a follower may be ahead of the one that takes over. */
 const REMEMBERED = 4096;
-
-const nothing = () => {};
 
 /**
  * Calls `granted` when this tab gets the lock, and holds it until `signal` aborts. Rejects when it is denied or taken.
@@ -97,17 +98,19 @@ class Source extends StreamClient {
   /** What `Told` says of the leader. */
   term = 0;
   after: number | undefined;
-  listener: (told: Told) => void = nothing;
+  declare listener: (told: Told) => void;
   #from: string = this.lastEventId;
+  #fresh = false;
   /** Whether nothing is under way but the wait for the next attempt, or for a reason to make one. */
   #waits = false;
 
-  tell(part?: Partial<Told>): void {
+  tell(part?: Partial<Told>, fresh: boolean = this.#fresh): void {
+    this.#fresh = fresh;
     const { term, after, readyState: state, reconnectAttempts: attempts, lastEventId: to } = this;
     const from = this.#from;
     this.after = undefined;
     this.#from = to;
-    this.listener({ term, after, state, attempts, from, to, ...part });
+    this.listener({ term, after, state, attempts, from, to, fresh, ...part });
   }
 
   /** Tries at once, unless it does so already. */
@@ -117,23 +120,23 @@ class Source extends StreamClient {
   }
 
   protected override deliver({ type, data, origin }: StreamMessage): void {
-    this.tell({ type, data, origin });
+    this.tell({ type, data, origin }, true);
   }
 
   /** A stream's beginning and its heartbeats move the position without an event. */
   protected override fed(): void {
-    if (this.#from != this.lastEventId) this.tell();
+    if (this.#from != this.lastEventId) this.tell({}, true);
   }
 
   protected override emit(type: string, detail?: Told["detail"]): void {
     this.#waits = type != "open";
     // Not everything that can be thrown can be told.
     if (detail?.error) detail.error = Error(String(detail.error));
-    this.tell(detail && { type, detail });
+    this.tell(detail && { type, detail }, false);
   }
 
   override close(): void {
-    this.listener = nothing;
+    this.listener = () => {};
     super.close();
   }
 }
@@ -157,7 +160,8 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   #trail!: string[];
   /** Where in that the leader is: at the end, but for one that has yet to come to what this tab heard of the last. */
   #place!: number;
-  /** While this tab is behind: ends the connection by which it catches up. */
+  #fresh!: boolean;
+  /** While this tab is behind: ends the connection by which it catches up. Aborted, there is none. */
   #behind: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -173,7 +177,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     const life = this.#life = new AbortController();
     this.#term = this.#place = 0;
     this.#trail = [this.lastEventId];
-    signal?.addEventListener("abort", () => this.#leave("aborted"), { signal: life.signal });
+    life.signal.addEventListener("abort", onAbort(signal, () => this.#leave("aborted")));
     if (wake !== false) {
       onWake(() => {
         if (this.readyState != OPEN) this.#ask("wake");
@@ -326,11 +330,11 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   }
 
   /** Follows the leader to its position. Tells whether this tab has yet to go there. */
-  #follow({ term, after, from, to, type }: Told): boolean {
+  #follow({ term, after, state, from, to, fresh, type }: Told): boolean {
     const came = this.#term;
     const { lastEventId } = this;
     if (term != came) {
-      this.#place = after == came ? this.#trail.lastIndexOf(from) : -1;
+      this.#place = after == came && from ? this.#trail.lastIndexOf(from) : -1;
       this.#term = term;
     }
     const missed = this.#trail[this.#place] != from;
@@ -350,9 +354,15 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
       }
     }
     // A tab that comes without a position has missed nothing.
-    if (missed && lastEventId != from && (came || lastEventId)) this.#catchUp();
-    if (!this.#behind) return known < 0 && (!ahead || from != to || type == "reset");
-    if (lastEventId == to) this.#readAlong();
+    if (missed && lastEventId != from && (came || lastEventId)) {
+      (this.#behind ??= new AbortController()).abort();
+    }
+    if (!this.#behind) return known < 0 && (!ahead || from != to || type == RESET);
+    this.#fresh = fresh;
+    this.#meet();
+    // While the leader has none, its connection may be the only one that the server grants.
+    if (state != OPEN) this.#behind?.abort();
+    else if (this.#behind?.signal.aborted) this.#catchUp();
     return false;
   }
 
@@ -362,39 +372,39 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     if (type) this.deliver(new StreamMessage(type, data!, to, origin!, this));
   }
 
+  // ------------------------------------------------------------------------------------------------- catching up
+
+  /** Reads along, if this tab is where the leader is. */
+  #meet(): void {
+    if (this.#fresh && this.lastEventId == this.#trail[this.#place]) this.#readAlong();
+  }
+
   #readAlong(): void {
     this.#behind?.abort();
     this.#behind = undefined;
   }
 
-  // ------------------------------------------------------------------------------------------------- catching up
-
   /** Reads by a connection of this tab's own; one tab at a time does. */
   #catchUp(): void {
-    if (this.#behind) return;
     const { signal } = this.#behind = new AbortController();
-    const timer = setInterval(() => this.#reset(), this.#patience);
-    signal.addEventListener("abort", () => clearInterval(timer));
+    const timer = setTimeout(() => this.#reset(), this.#patience);
+    signal.addEventListener("abort", () => clearTimeout(timer));
     if (!this.lastEventId) return this.#reset();
     holdLock(this.#name + " catching up", signal, () => {
       const source = this.#open(this.lastEventId);
       source.listener = (told) => {
-        const { to, type, detail } = told;
+        const { type, detail } = told;
         if (!detail) this.#move(told);
         else if (type == "close" || detail.status) this.#reset();
-        if (!signal.aborted && to == this.#trail[this.#place]) this.#readAlong();
+        this.#meet();
       };
       signal.addEventListener("abort", () => source.close());
       source.connect();
-    }).catch(nothing);
+    }).catch(() => {});
   }
 
-  /**
-   * Events are missed: the user is told so, and this tab goes on with the others. While they wait for their connection,
-   * it waits for its own.
-   */
+  /** Events are missed: the user is told so, and this tab goes on with the others. */
   #reset(): void {
-    if (this.readyState != OPEN) return;
     this.#readAlong();
     const to = this.lastEventId = this.#trail[this.#place]!;
     this.deliver(new StreamMessage(RESET, "{}", to, new URL(this.url).origin, this));

@@ -68,6 +68,8 @@ interface Request {
 export class Locks {
   readonly #queues = new Map<string, Request[]>();
   readonly #holders = new Map<string, Request>();
+  /** The signal of the request that was made last. */
+  last: AbortSignal | undefined;
   /** Tabs that are frozen are told later that their lock was taken. */
   readonly frozen: Map<AbortSignal, (() => void)[]> = new Map<AbortSignal, (() => void)[]>();
 
@@ -81,6 +83,7 @@ export class Locks {
       const queue = this.#queues.get(name) ?? [];
       this.#queues.set(name, queue);
       const request = { granted, resolve, reject, signal };
+      this.last = signal;
       if (steal) {
         const holder = this.#holders.get(name);
         this.#holders.delete(name);
