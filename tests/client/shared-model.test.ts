@@ -248,9 +248,9 @@ type Step =
   | { do: "cut"; half: boolean }
   | { do: "restart" }
   | { do: "join"; cursor: number }
-  | { do: "close" | "crash" | "sleep" | "deaf" | "undeaf"; tab: number }
+  | { do: "close" | "crash" | "sleep" | "lag" | "deaf" | "undeaf"; tab: number }
   | { do: "wake"; tab: number; order: number }
-  | { do: "lead sleeps" | "watch" | "deadline" | "refuse" | "serve" }
+  | { do: "lead sleeps" | "lead crashes" | "heir lags" | "watch" | "deadline" | "refuse" | "serve" }
   | { do: "wait"; turns: number };
 
 const tab = fc.nat(7);
@@ -282,7 +282,7 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
-      do: fc.constantFrom("close" as const, "crash" as const, "sleep" as const),
+      do: fc.constantFrom("close" as const, "crash" as const, "sleep" as const, "lag" as const),
       tab,
     }),
   },
@@ -295,8 +295,15 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant("wake" as const), tab, order: fc.nat(2) }),
   },
   {
-    weight: 4,
-    arbitrary: fc.record({ do: fc.constantFrom("lead sleeps" as const, "watch" as const) }),
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constantFrom(
+        "lead sleeps" as const,
+        "lead crashes" as const,
+        "heir lags" as const,
+        "watch" as const,
+      ),
+    }),
   },
   {
     weight: 1,
@@ -367,9 +374,19 @@ async function run(epochs: boolean, limit: number, steps: Step[]): Promise<void>
             case "wake":
               one?.wake(locks, step.order);
               break;
-            case "lead sleeps": {
+            case "lag":
+              if (one && one.channel.hearing == "hears") one.channel.hearing = "frozen";
+              break;
+            case "heir lags":
+            case "lead sleeps":
+            case "lead crashes": {
               const holder = locks.holder("streamside model");
-              there.find(({ signal }) => signal == holder)?.sleep(locks);
+              const lead = there.find(({ signal }) => signal == holder);
+              const heir = there.find((tab) => tab != lead);
+              if (step.do == "lead sleeps") lead?.sleep(locks);
+              else if (step.do == "heir lags") {
+                if (heir?.channel.hearing == "hears") heir.channel.hearing = "frozen";
+              } else if (heir) lead?.crash();
               break;
             }
             case "watch":
