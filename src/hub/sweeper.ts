@@ -1,5 +1,5 @@
 /**
- * What comes with time: heartbeats, ends and stalls, all with one timer.
+ * Whatever is due at a time: heartbeats, ends and stalls, all with one timer.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Connection, EndReason } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Delivery } from "./delivery.ts";
 
-/** What a sweeper needs to know of the hub. */
+/** What a sweeper needs from the hub. */
 export interface SweeperOptions {
   /** How often a heartbeat comes, in ms. */
   readonly heartbeat: number;
@@ -19,24 +19,24 @@ export interface SweeperOptions {
   readonly abandon: (connection: Connection, reason: EndReason) => void;
 }
 
-/** How often a reader is looked at in the time that it may take nothing. */
+/** How often a reader without room is looked at within `stallTimeout`. */
 const LOOKS = 4;
 /**
- * When a look is later than this, in ms, the process was away (stopped, or its machine suspended), and not the readers:
- * it does not count.
+ * A look that is later than this, in ms, does not count: it was the process that was away (stopped, or its machine
+ * suspended), and not the readers.
  */
 const LATE = 1_000;
 
 /**
- * One timer for all connections. It runs only while there are connections, and looks only at those that have something
- * coming: the one that is due next, and those whose readers have no room.
+ * One timer for all connections. It runs only while there are connections. It finds what is due without looking at the
+ * others: the next deadline stands first, and those whose readers have no room are a set of their own.
  */
 export class Sweeper {
   readonly #delivery: Delivery;
   readonly #options: SweeperOptions;
   readonly #deadlines = new Deadlines();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  // By performance.now(): a system clock that is set back must not hold heartbeats up.
+  // By performance.now(): setting the system clock back must not hold heartbeats up.
   #sweepAt = Infinity;
   #beatAt = 0;
   #lookAt = 0;
@@ -64,7 +64,7 @@ export class Sweeper {
     this.#deadlines.remove(connection);
   }
 
-  /** Nobody is there any more. */
+  /** Stops: nothing more is due. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
