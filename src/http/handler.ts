@@ -14,6 +14,7 @@
 
 import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
 import { COUNT, HUB, OPEN, type OpenableHub } from "../hub/hub.ts";
+import { Turns } from "../hub/turns.ts";
 import type { EventMap, Hub, SendResult } from "../hub/types.ts";
 import { bound, delay, isName, NAME } from "../validate.ts";
 import { VERSION } from "../version.ts";
@@ -310,7 +311,19 @@ class Routes<I extends Identity, Context> {
         'The body must be an array of strings, such as ["a", "b"].',
       );
     }
-    for (const text of body) await this.#hub.send(session, "test", text);
+    if (body.length > MAX_ECHOES) {
+      throw new Problem(
+        400,
+        "invalid-message",
+        `The body has ${body.length} messages; at most ${MAX_ECHOES} are sent.`,
+      );
+    }
+    const turns = new Turns();
+    turns.begin();
+    for (const text of body) {
+      await this.#hub.send(session, "test", text);
+      if (turns.isOver()) await turns.next();
+    }
     return jsonAnswer(200, { status: "ok", messages_sent: body.length });
   }
 
@@ -452,6 +465,12 @@ function urlOf(request: Request): URL {
     throw new Problem(400, "invalid-url", "The Host header and the path do not form a valid URL.");
   }
 }
+
+/**
+ * How many messages one request to the echo may have. A body has room for hundreds of thousands of short ones: they
+ * would push everyone's events out of the history.
+ */
+const MAX_ECHOES = 1_000;
 
 const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<string, string>]> = {
   "invalid-event": [400],
