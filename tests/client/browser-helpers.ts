@@ -52,7 +52,7 @@ export interface Site {
 
 /**
  * Serves an empty page at every path but `/client.js` and the hub's, `/sse/…`. Whoever asks gets the session in
- * `?session=`, or `all`; without a leading `a`, none. At a port of its own, unless one is given.
+ * `?session=`, in `X-Session-Id`, or in the cookie `session`, or `all`; without a leading `a`, none. At a port of its own, unless one is given.
  */
 export async function serveSite(
   options?: HubOptions,
@@ -63,7 +63,9 @@ export async function serveSite(
   const listener = toNodeListener(createHandler(hub, {
     basePath: "/sse",
     authenticate: (request) => {
-      const session = new URL(request.url).searchParams.get("session") ?? "all";
+      const session = new URL(request.url).searchParams.get("session") ??
+        request.headers.get("X-Session-Id") ??
+        /session=(\w+)/.exec(request.headers.get("Cookie") ?? "")?.[1] ?? "all";
       return session.startsWith("a") ? { session, channels: ["news"] } : null;
     },
     ...handlerOptions,

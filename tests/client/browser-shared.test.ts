@@ -37,11 +37,15 @@ describe("createSharedClient in Chromium", () => {
   /** Opens a tab whose client is open. */
   async function open(
     context: BrowserContext,
-    options: Pick<library.SharedClientOptions, "lastEventId" | "reconnect" | "timeout"> = {},
+    options: Pick<
+      library.SharedClientOptions,
+      "headers" | "lastEventId" | "name" | "reconnect" | "timeout"
+    > = {},
+    url: string = site.url,
   ): Promise<Page> {
     const page = await context.newPage();
     await page.addInitScript("globalThis.__name = (value) => value");
-    await page.goto(site.url);
+    await page.goto(url);
     await page.evaluate(async (options) => {
       Object.assign(self, { ticks: [], lines: [], requests: 0 });
       self.library = await import("/client.js" as string);
@@ -242,6 +246,135 @@ describe("createSharedClient in Chromium", () => {
       }
       await context.close();
       await connections(0);
+    },
+  );
+
+  test("two sessions in two tabs: each hears its own events", { skip }, async () => {
+    const context = await browser.newContext();
+    const as = (session: string) =>
+      open(context, { name: session, headers: { "X-Session-Id": session } });
+    const [ada, anna, again] = [await as("ada"), await as("anna"), await as("anna")];
+    await connections(2);
+    await site.hub.send("ada", "tick", 1);
+    await site.hub.send("anna", "tick", 2);
+    await site.hub.broadcast("tick", 3);
+    for (const page of [ada, anna, again]) await heard(page, 3);
+    assertEquals(await Promise.all([ada, anna, again].map(ticks)), [[1, 3], [2, 3], [2, 3]]);
+    await context.close();
+    await connections(0);
+  });
+
+  test("logged in as somebody else in the tab that leads: the other one stays who it was", {
+    skip,
+  }, async () => {
+    const context = await browser.newContext();
+    const ada = { name: "ada", headers: { "X-Session-Id": "ada" } };
+    const first = await open(context, ada);
+    const second = await open(context, ada);
+    await site.hub.send("ada", "tick", 1);
+    for (const page of [first, second]) await heard(page, 1);
+    await first.evaluate(() => {
+      self.client.close();
+      self.client = self.library.createSharedClient("/sse/subscribe", {
+        name: "anna",
+        headers: { "X-Session-Id": "anna" },
+      });
+      self.client.addEventListener("tick", (event) => self.ticks.push(Number(event.data)));
+      self.client.addEventListener("open", () => self.lines.push("open as anna"));
+      self.client.connect();
+    });
+    await first.waitForFunction(() => self.lines.includes("open as anna"));
+    await connections(2);
+    await site.hub.send("ada", "tick", 2);
+    await site.hub.send("anna", "tick", 3);
+    await site.hub.broadcast("tick", 4);
+    for (const page of [first, second]) await heard(page, 4);
+    assertEquals(await ticks(first), [1, 3, 4]);
+    assertEquals(await ticks(second), [1, 2, 4]);
+    await context.close();
+    await connections(0);
+  });
+
+  test("a cookie that changes: after a disconnect no tab hears what the old session gets", {
+    skip,
+  }, async () => {
+    const context = await browser.newContext();
+    const cookie = (session: string) =>
+      context.addCookies([{ name: "session", value: session, url: site.url }]);
+    await cookie("ada");
+    const pages = [await open(context), await open(context)];
+    await site.hub.send("ada", "tick", 1);
+    for (const page of pages) await heard(page, 1);
+    await cookie("anna");
+    await site.hub.disconnect("ada");
+    for (const page of pages) {
+      await page.waitForFunction(() => self.lines.join() == "open,error,open");
+    }
+    await site.hub.send("ada", "tick", 2);
+    await site.hub.send("anna", "tick", 3);
+    for (const page of pages) {
+      await heard(page, 3);
+      assertEquals(await ticks(page), [1, 3]);
+    }
+    // Logged out, all tabs are refused, and close.
+    await cookie("nobody");
+    await site.hub.disconnect("anna");
+    for (const page of pages) {
+      await page.waitForFunction(() => self.lines.at(-1) == "close");
+      assertEquals(await page.evaluate(() => self.client.readyState), 2);
+    }
+    await connections(0);
+    await context.close();
+  });
+
+  test("the server no longer knows the position: every tab is told", { skip }, async () => {
+    const context = await browser.newContext();
+    const pages = [await open(context), await open(context)];
+    await burst(1, 10);
+    for (const page of pages) await heard(page, 10);
+    await context.route(
+      "**/sse/subscribe",
+      (route) =>
+        route.continue({ headers: { ...route.request().headers(), "last-event-id": "unknown" } }),
+    );
+    site.sever();
+    for (const page of pages) await page.waitForFunction(() => self.lines.includes("reset"));
+    await burst(11, 20);
+    for (const page of pages) {
+      await heard(page, 20);
+      assertEquals(await ticks(page), range(1, 20));
+      assertEquals(await page.evaluate(() => self.lines), ["open", "error", "open", "reset"]);
+    }
+    await context.close();
+    await connections(0);
+  });
+
+  test(
+    "a second tab with a cursor, where a session may have one connection: it is told what it misses",
+    {
+      skip,
+    },
+    async () => {
+      const narrow = await serveSite({ heartbeat: 200, retry: 50, maxConnectionsPerSession: 1 });
+      const context = await browser.newContext();
+      try {
+        const first = await open(context, {}, narrow.url);
+        await narrow.hub.broadcast("tick", 1);
+        const cursor = narrow.hub.cursor();
+        await narrow.hub.broadcast("tick", 2);
+        await heard(first, 2);
+        const second = await open(context, { lastEventId: cursor }, narrow.url);
+        await second.waitForFunction(() => self.lines.includes("reset"));
+        await narrow.hub.broadcast("tick", 3);
+        for (const page of [first, second]) await heard(page, 3);
+        assertEquals(await ticks(first), [1, 2, 3]);
+        assertEquals(await ticks(second), [3]);
+        assertEquals(await second.evaluate(() => self.lines), ["open", "reset"]);
+        assertEquals(narrow.hub.stats().connections, 1);
+      } finally {
+        await context.close();
+        await narrow.close();
+      }
     },
   );
 });

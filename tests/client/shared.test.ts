@@ -188,44 +188,46 @@ describe("servers that begin anew", () => {
 });
 
 describe("a tab with a cursor of its own", () => {
-  test("where a session may have one connection, it is told that it missed events, and hears on", async () => {
-    const hub = createHub({ maxConnectionsPerSession: 1, logger: quietLogger });
-    const handler = createHandler(hub, {
-      authenticate: () => ({ session: "s" }),
-      unavailable: "status",
-    });
-    const tab = (lastEventId?: string) =>
-      createSharedClient("http://localhost/api/v1/sse/subscribe", {
-        name: "one connection",
-        fetch: (...request: unknown[]) => handler(new Request(...request as [string])),
-        reconnect: { maxAttempts: Infinity },
-        ...(lastEventId && { lastEventId }),
+  for (const unavailable of ["stream", "status"] as const) {
+    test(`where a session may have one connection, it is told that it missed events (${unavailable})`, async () => {
+      const hub = createHub({ maxConnectionsPerSession: 1, logger: quietLogger });
+      const handler = createHandler(hub, {
+        authenticate: () => ({ session: "s" }),
+        unavailable,
       });
-    await withTabs(async () => {
-      const first = tab();
-      await withClients([first], async () => {
-        const one = record(first, "note", "reset");
-        first.connect();
-        await next(first, "open");
-        await hub.broadcast("note", 1);
-        const second = tab(hub.cursor());
-        await hub.broadcast("note", 2);
-        await until(() => one.length == 2, "the first to hear both");
-        await withClients([second], async () => {
-          const two = record(second, "note", "reset");
-          second.connect();
-          await until(() => two.length > 0, "the second to be told");
-          await hub.broadcast("note", 3);
-          await until(() => two.length > 1, "the second to hear");
-          assertEquals(one, ["note 1", "note 2", "note 3"]);
-          assertEquals(two.map((line) => line.split(" ")[0]), ["reset", "note"]);
-          assertEquals(two[1], "note 3");
-          assertEquals(second.lastEventId, first.lastEventId);
+      const tab = (lastEventId?: string) =>
+        createSharedClient("http://localhost/api/v1/sse/subscribe", {
+          name: "one connection",
+          fetch: (...request: unknown[]) => handler(new Request(...request as [string])),
+          reconnect: { maxAttempts: Infinity },
+          ...(lastEventId && { lastEventId }),
+        });
+      await withTabs(async () => {
+        const first = tab();
+        await withClients([first], async () => {
+          const one = record(first, "note", "reset");
+          first.connect();
+          await next(first, "open");
+          await hub.broadcast("note", 1);
+          const second = tab(hub.cursor());
+          await hub.broadcast("note", 2);
+          await until(() => one.length == 2, "the first to hear both");
+          await withClients([second], async () => {
+            const two = record(second, "note", "reset");
+            second.connect();
+            await until(() => two.length > 0, "the second to be told");
+            await hub.broadcast("note", 3);
+            await until(() => two.length > 1, "the second to hear");
+            assertEquals(one, ["note 1", "note 2", "note 3"]);
+            assertEquals(two.map((line) => line.split(" ")[0]), ["reset", "note"]);
+            assertEquals(two[1], "note 3");
+            assertEquals(second.lastEventId, first.lastEventId);
+          });
         });
       });
+      await hub.close();
     });
-    await hub.close();
-  });
+  }
 
   test("it catches up by a connection of its own, and then hears along", async () => {
     const { fetch, all } = feeds();
@@ -349,4 +351,38 @@ describe("a tab that takes over", () => {
       });
     });
   });
+});
+
+describe("a refusal for now", () => {
+  for (const unavailable of ["stream", "status"] as const) {
+    test(`every tab gets its status and problem, and counts the attempt (${unavailable})`, async () => {
+      const hub = createHub({ maxConnectionsPerSession: 1, logger: quietLogger });
+      const handler = createHandler(hub, { authenticate: () => ({ session: "s" }), unavailable });
+      const fetch = (...request: unknown[]) => handler(new Request(...request as [string]));
+      const url = "http://localhost/api/v1/sse/subscribe";
+      const tab = () => createSharedClient(url, { name: "refused", fetch });
+      await withTabs(async () => {
+        await withClients(
+          [createClient(url, { fetch }), tab(), tab()],
+          async (other, ...tabs) => {
+            other!.connect();
+            await next(other!, "open");
+            const lines = tabs.map((client) => record(client, "open", "error", "reconnecting"));
+            const codes: unknown[] = [];
+            for (const client of tabs) {
+              client.addEventListener("error", ({ problem }) => codes.push(problem?.code));
+              client.connect();
+            }
+            await until(() => lines.every((each) => each.length == 2), "both to be told");
+            assertEquals(lines, tabs.map(() => ["error 429", "reconnecting 1"]));
+            assertEquals(codes, tabs.map(() => "too-many-connections-of-session"));
+            for (const client of tabs) {
+              assertEquals([client.readyState, client.reconnectAttempts], [0, 1]);
+            }
+          },
+        );
+      });
+      await hub.close();
+    });
+  }
 });
