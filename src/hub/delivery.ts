@@ -203,13 +203,13 @@ export class Delivery implements ConnectionOwner {
   }
 
   /** Forgets history that is too old. */
-  prune(now: number): void {
-    this.#window.prune(now, this.#settled);
+  prune(): void {
+    this.#window.prune(this.#settled);
   }
 
   /** Adds a connection. */
   add(start: ConnectionStart): Connection {
-    this.prune(Date.now());
+    this.prune();
     const group = this.registry.group(start.channels);
     const { head } = this.#window;
     const connection = new Connection(this, start, group, head);
@@ -365,7 +365,7 @@ export class Delivery implements ConnectionOwner {
     }
     for (const connection of leaving) if (!connection.lagging) this.end(connection, "disconnect");
     this.#settled = range.to;
-    window.prune(Date.now(), this.#settled);
+    window.prune(this.#settled);
     this.#waiting = this.#waiting.filter(({ position, resolve }) => {
       if (position > this.#settled) return true;
       resolve();

@@ -86,7 +86,7 @@ export class Sweeper {
     const now = performance.now();
     const date = Date.now();
     this.#sweepAt = Infinity;
-    this.#delivery.prune(date);
+    this.#delivery.prune();
     if (now >= this.#beatAt) {
       this.#beatAt = now + this.#options.heartbeat;
       this.#delivery.beat();

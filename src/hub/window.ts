@@ -9,33 +9,84 @@
 
 import { type Address, sessionAddress } from "../log/address.ts";
 import type { LogEntry } from "../log/entry.ts";
-import { EntryQueue, History, type HistoryOptions } from "../log/history.ts";
+import {
+  ADDRESS_BYTES,
+  EntryQueue,
+  History,
+  type HistoryOptions,
+  KEY_BYTES,
+  QUEUE_BYTES,
+} from "../log/history.ts";
 import { Audience, gather, type Range, type Read } from "./read.ts";
 
-/** Broadcasts that leave sessions out. Nothing can be sent to this address. */
-const EXCEPTIONS: Address = "!";
-/** Events with a key. Nothing can be sent to this address. */
-const KEYED: Address = "?";
 const MAX_READS = 64;
 /** How many bytes the kept reads may take, before the newest is added. */
 const MAX_READ_BYTES = 4 * 1024 * 1024;
 
+/** From so many entries on, the newest of each key is looked up in a map, which takes room for each address. */
+const MAPPED = 16;
+
+/** The entries of one address. */
+class AddressQueue extends EntryQueue {
+  /** The newest entry of each key, once there are many entries. */
+  #newest: Map<string, LogEntry> | undefined;
+
+  /** The newest entry with a key. */
+  newest(key: string): LogEntry | undefined {
+    if (this.#newest !== undefined) return this.#newest.get(key);
+    for (let i = this.size - 1; i >= 0; i--) if (this.at(i).key === key) return this.at(i);
+    return undefined;
+  }
+
+  /** How many keys the map holds. */
+  get mapped(): number {
+    return this.#newest?.size ?? 0;
+  }
+
+  override push(entry: LogEntry): void {
+    super.push(entry);
+    if (this.#newest !== undefined) this.#note(entry);
+    else if (this.size >= MAPPED && entry.key !== undefined) {
+      this.#newest = new Map();
+      for (let i = 0; i < this.size; i++) this.#note(this.at(i));
+    }
+  }
+
+  override shift(): LogEntry | undefined {
+    const entry = super.shift();
+    if (this.size < MAPPED / 2) this.#newest = undefined;
+    if (entry?.key !== undefined && this.#newest?.get(entry.key) === entry) {
+      this.#newest.delete(entry.key);
+    }
+    return entry;
+  }
+
+  #note(entry: LogEntry): void {
+    if (entry.key !== undefined) this.#newest!.set(entry.key, entry);
+  }
+}
+
 /** The recent entries of a log. */
 export class Window {
   readonly #history: History;
-  /** The entries of each address. {@link EXCEPTIONS} and {@link KEYED} list those that readers may get differently. */
-  readonly #index = new Map<Address, EntryQueue>();
-  /** The newest entry of each key and address. */
-  readonly #keyed = new Map<string, LogEntry>();
+  /** The entries of each address: a single one stands for itself, since most sessions have no more. */
+  readonly #index = new Map<Address, LogEntry | AddressQueue>();
+  /** Broadcasts that leave sessions out, and events with a key: those that readers may get differently. */
+  readonly #exceptions = new EntryQueue();
+  readonly #keyed = new EntryQueue();
   /** The last reads for whole audiences. Readers that catch up from the same place share their bytes. */
   readonly #reads = new Map<string, { to: number; read: Read }>();
   #readBytes = 0;
+  /** How many addresses of the index have a queue. */
+  #queues = 0;
+  /** How many keys are in maps. */
+  #mapped = 0;
   /** The audience without channels. */
   readonly #everyone = new Audience(new Set());
 
   /** An empty window that begins after a position. */
   constructor(options: HistoryOptions, head: number) {
-    this.#history = new History(options, head);
+    this.#history = new History(options, head, () => this.#indexBytes());
   }
 
   /** Everything after this position, up to the head, is held. */
@@ -53,7 +104,7 @@ export class Window {
     return this.#history.entries.size;
   }
 
-  /** How many bytes of events are held. */
+  /** How many bytes the entries take: see {@link HistoryOptions.bytes}. */
   get bytes(): number {
     return this.#history.bytes;
   }
@@ -61,20 +112,18 @@ export class Window {
   /** Adds the newest entry. */
   add(entry: LogEntry): void {
     this.#history.add(entry);
-    this.#queue(entry.to).push(entry);
-    if (entry.except) this.#queue(EXCEPTIONS).push(entry);
     if (entry.key !== undefined) {
-      this.#queue(KEYED).push(entry);
-      const name = keyName(entry);
-      const older = this.#keyed.get(name);
+      const older = this.#newest(entry);
       if (older) older.newer = entry;
-      this.#keyed.set(name, entry);
+      this.#keyed.push(entry);
     }
+    this.#push(entry.to, entry);
+    if (entry.except) this.#exceptions.push(entry);
   }
 
-  /** Forgets the entries that exceed the bounds at this time (ms since the epoch), but none after `upTo`. */
-  prune(now: number, upTo: number): void {
-    this.#history.prune(now, upTo, this.#forget);
+  /** Forgets the entries that exceed the bounds now, but none after `upTo`. */
+  prune(upTo: number): void {
+    this.#history.prune(upTo, this.#forget);
   }
 
   /** Lets go of the last reads, which nobody needs while nothing is sent. */
@@ -130,17 +179,14 @@ export class Window {
    */
   read(session: string, audience: Audience, range: Range, latest: boolean): Read {
     const own = sessionAddress(session);
-    const alone = this.#has(own, range) || this.#has(EXCEPTIONS, range) ||
-      (latest && this.#has(KEYED, range));
+    const alone = this.#has(own, range) || hasAny(this.#exceptions, range) ||
+      (latest && hasAny(this.#keyed, range));
     if (!alone) return this.readForAudience(audience, range);
     return this.#read([...audience.addresses, own], session, range, latest);
   }
 
-  #has(address: Address, { from, to }: Range): boolean {
-    const queue = this.#index.get(address);
-    if (!queue) return false;
-    const index = queue.indexAfter(from);
-    return index < queue.size && queue.at(index).position <= to;
+  #has(address: Address, range: Range): boolean {
+    return hasAny(this.#queue(address), range);
   }
 
   #read(
@@ -157,7 +203,7 @@ export class Window {
   *#addressed(addresses: readonly Address[], from: number, to: number): Generator<LogEntry, void> {
     const queues: { queue: EntryQueue; next: number }[] = [];
     for (const address of addresses) {
-      const queue = this.#index.get(address);
+      const queue = this.#queue(address);
       if (!queue) continue;
       const next = queue.indexAfter(from);
       if (next < queue.size) queues.push({ queue, next });
@@ -176,30 +222,57 @@ export class Window {
     }
   }
 
-  #queue(address: Address): EntryQueue {
-    let queue = this.#index.get(address);
-    if (!queue) this.#index.set(address, queue = new EntryQueue());
-    return queue;
+  #queue(address: Address): EntryQueue | undefined {
+    const found = this.#index.get(address);
+    return found === undefined || found instanceof EntryQueue ? found : new EntryQueue(found);
+  }
+
+  #indexBytes(): number {
+    return this.#index.size * ADDRESS_BYTES + this.#queues * QUEUE_BYTES +
+      this.#mapped * KEY_BYTES;
+  }
+
+  #push(address: Address, entry: LogEntry): void {
+    const found = this.#index.get(address);
+    if (found instanceof AddressQueue) {
+      this.#mapped -= found.mapped;
+      found.push(entry);
+      this.#mapped += found.mapped;
+      return;
+    }
+    if (found !== undefined) this.#queues++;
+    this.#index.set(address, found === undefined ? entry : new AddressQueue(found, entry));
+  }
+
+  /** The newest entry with a key to the same address, if one is held. */
+  #newest({ to, key }: LogEntry): LogEntry | undefined {
+    const found = this.#index.get(to);
+    if (found instanceof AddressQueue) return found.newest(key!);
+    return found?.key === key ? found : undefined;
   }
 
   readonly #forget = (entry: LogEntry): void => {
     this.#drop(entry.to);
-    if (entry.except) this.#drop(EXCEPTIONS);
-    if (entry.key === undefined) return;
-    this.#drop(KEYED);
-    const name = keyName(entry);
-    if (this.#keyed.get(name) === entry) this.#keyed.delete(name);
+    if (entry.except) this.#exceptions.shift();
+    if (entry.key !== undefined) this.#keyed.shift();
   };
 
   /** The oldest entry of all is the oldest of its address. */
   #drop(address: Address): void {
-    const queue = this.#index.get(address)!;
-    queue.shift();
-    if (queue.size === 0) this.#index.delete(address);
+    const found = this.#index.get(address);
+    if (found instanceof AddressQueue) {
+      this.#mapped -= found.mapped;
+      found.shift();
+      this.#mapped += found.mapped;
+      if (found.size > 0) return;
+      this.#queues--;
+    }
+    this.#index.delete(address);
   }
 }
 
-/** A key belongs to an address. Neither can contain NUL. */
-function keyName(entry: LogEntry): string {
-  return `${entry.to}\0${entry.key}`;
+function hasAny(queue: EntryQueue | undefined, { from, to }: Range): boolean {
+  if (!queue) return false;
+  const index = queue.indexAfter(from);
+  return index < queue.size && queue.at(index).position <= to;
 }

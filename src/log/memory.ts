@@ -26,12 +26,13 @@ export function memoryLog(options: HistoryOptions = {}): Log {
 
 class MemoryLog implements Log {
   readonly #epoch = newEpoch();
-  readonly #writer = new EntryWriter(this.#epoch);
+  readonly #writer: EntryWriter;
   readonly #followers = new Set<LogFollower>();
   readonly #history: History;
 
   constructor(options: HistoryOptions) {
     this.#history = new History(options);
+    this.#writer = new EntryWriter(this.#epoch, options);
   }
 
   follow(follower: LogFollower): () => void {
@@ -43,7 +44,7 @@ class MemoryLog implements Log {
   append(record: LogRecord): Promise<number> {
     const entry = this.#writer.write(this.#history.head + 1, record, Date.now());
     this.#history.add(entry);
-    this.#history.prune(entry.time);
+    this.#history.prune();
     const entries = [entry];
     for (const follower of this.#followers) follower.appended(entries);
     return Promise.resolve(entry.position);
@@ -51,7 +52,7 @@ class MemoryLog implements Log {
 
   read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
     const { entries } = this.#history;
-    this.#history.prune(Date.now());
+    this.#history.prune();
     if (after < this.#history.start || after > this.#history.head) return Promise.resolve(null);
     const found: LogEntry[] = [];
     const first = entries.indexAfter(after);

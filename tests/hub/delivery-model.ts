@@ -24,9 +24,20 @@ export interface Sent {
   readonly bytes: number;
 }
 
-/** What the sessions that do not get an event count for in the history. */
-function bytesOfExcept(sessions: Iterable<string>): number {
-  return [...sessions].reduce((sum, session) => sum + 40 + session.length, 0);
+/** What the log may count an event for at most, beside its encoded bytes; no name here is of wide characters. */
+function overhead(address: string, key: string | undefined, except: Iterable<string>): number {
+  const names = [...except];
+  const forAddress = address === "*" ? 0 : 58 + 16 + address.length;
+  const forKey = key === undefined ? 0 : 60 + 8 + 16 + key.length;
+  const forNames = names.length === 0
+    ? 0
+    : names.reduce((sum, name) => sum + name.length + 1, 8 + 28 + 16 + 1);
+  return 160 + forAddress + forKey + forNames;
+}
+
+function logAddress(to: Target): string {
+  if (to.kind === "all") return "*";
+  return `${to.kind === "channel" ? "#" : "@"}${to.name}`;
 }
 
 /** A position in one life of the log. */
@@ -74,7 +85,8 @@ export class Life {
         sent.data.split("\n").map((line) => `data: ${line}\n`).join("")
       }id: ${this.epoch}-${position}\n\n`,
     ).length;
-    const bytes = encoded + (sent.to.kind === "all" ? bytesOfExcept(sent.to.except) : 0);
+    const except = sent.to.kind === "all" ? sent.to.except : [];
+    const bytes = encoded + overhead(logAddress(sent.to), sent.key, except);
     const added = { ...sent, position, bytes, time: Date.now() };
     this.sent.push(added);
     this.#bytes += bytes;
@@ -203,7 +215,8 @@ class OwnLog implements Log {
 
   #trim(): void {
     const { events, bytes, age } = this.#bounds;
-    const size = ({ start, end, except }: LogEntry) => end - start + bytesOfExcept(except ?? []);
+    const size = ({ start, end, to, key, except }: LogEntry) =>
+      end - start + overhead(to, key, except ?? []);
     let held = this.#entries.reduce((sum, entry) => sum + size(entry), 0);
     const isOver = () =>
       this.#entries.length > events || held > bytes || this.#entries[0]!.time < Date.now() - age;

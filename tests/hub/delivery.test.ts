@@ -159,7 +159,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const bounds = fc.record({
   events: fc.constantFrom(1, 3, 10, 1_000),
-  bytes: fc.constantFrom(1_000_000, 1_000_000, 2_000, 400),
+  bytes: fc.constantFrom(1_000_000, 1_000_000, 8_000, 800),
   age: fc.constantFrom(600_000, 600_000, 20_000, 400),
 });
 

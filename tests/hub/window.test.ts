@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { EntryWriter, type LogRecord } from "../../mod.ts";
 import { Audience, type Range } from "../../src/hub/read.ts";
 import { Window } from "../../src/hub/window.ts";
+import { withVirtualTime } from "./delivery-time.ts";
 
 const everyone = new Audience(new Set());
 const news = new Audience(new Set(["news"]));
@@ -57,7 +58,8 @@ describe("a read of the window", () => {
   test("stops before more bytes than its limit, but never before the first event", () => {
     const scene = new Scene();
     scene.add("*", 100, 3);
-    const size = scene.window.bytes / 3;
+    const { chunk } = scene.window.readForAudience(everyone, { from: 0, to: 3, limit: 1_000 });
+    const size = chunk!.bytes.length / 3;
     const read = (limit: number, from = 0) => scene.read("ada", everyone, { from, to: 3, limit });
     assertEquals(read(1), [[1], 1]);
     assertEquals(read(2 * size - 1), [[1], 1]);
@@ -111,7 +113,7 @@ describe("a read of the window", () => {
       scene.read("ada", everyone, { from, to, limit: 1_000 });
     assertEquals(read(0, 3), [[3], 3]);
     assertEquals(read(0, 2), [[2], 2]);
-    scene.window.prune(0, 3);
+    scene.window.prune(3);
     scene.add("*", 1, 1, { key });
     assertEquals(read(1, 4), [[4], 4]);
   });
@@ -156,21 +158,46 @@ describe("a read of the window", () => {
     assertEquals(kept(6_000_000, 3), 1);
   });
 
-  test("forgets what is beyond the bounds, with its indexes, but nothing that is still to be read", () => {
-    const scene = new Scene({ events: 2 }, 10);
-    const { window } = scene;
-    scene.add("@ada", 1, 1, { key: "k" });
-    scene.add("*", 1, 1, { except: ["grace"] });
-    scene.add("#news", 1, 3);
-    window.prune(0, 11);
-    assertEquals([window.start, window.size, window.head], [11, 4, 15]);
-    window.prune(0, 15);
-    assertEquals([window.start, window.size, window.head], [13, 2, 15]);
-    const range = { from: 13, to: 15, limit: 1_000 };
-    assertEquals(scene.read("ada", news, range), [[14, 15], 15]);
-    scene.add("@ada", 1, 1, { key: "k" });
-    assertEquals(scene.read("ada", news, { ...range, to: 16 }), [[14, 15, 16], 16]);
-    window.prune(600_001, 16);
-    assertEquals([window.start, window.size, window.bytes], [16, 0, 0]);
+  test("remembers the newest of each of many keys, while it is held", () => {
+    const scene = new Scene({ events: 60 });
+    const add = (keys: number[]) => {
+      for (const key of keys) scene.add("@ada", 1, 1, { key: `${key}` });
+    };
+    const read = (from: number) =>
+      scene.read("ada", everyone, { from, to: scene.window.head, limit: 100_000 })[0];
+    add(count(1, 40));
+    add([7, 7, 40]);
+    assertEquals(read(0), [...count(1, 6), ...count(8, 39), 42, 43]);
+    add(count(1, 40));
+    assertEquals(read(0), count(44, 83));
+    scene.window.prune(83);
+    assertEquals(scene.window.start, 23);
+    add([1, 99]);
+    assertEquals(read(23), [...count(45, 83), 84, 85]);
+    for (let i = 0; i < 70; i++) scene.add("*");
+    scene.window.prune(scene.window.head);
+    add([99, 99]);
+    assertEquals(read(155), [157]);
   });
+
+  test("forgets what is beyond the bounds, with its indexes, but nothing that is still to be read", () =>
+    withVirtualTime((time) => {
+      const scene = new Scene({ events: 2 }, 10);
+      const { window } = scene;
+      scene.add("@ada", 1, 1, { key: "k" });
+      scene.add("*", 1, 1, { except: ["grace"] });
+      scene.add("#news", 1, 3);
+      window.prune(11);
+      assertEquals([window.start, window.size, window.head], [11, 4, 15]);
+      window.prune(15);
+      assertEquals([window.start, window.size, window.head], [13, 2, 15]);
+      const range = { from: 13, to: 15, limit: 1_000 };
+      assertEquals(scene.read("ada", news, range), [[14, 15], 15]);
+      scene.add("@ada", 1, 1, { key: "k" });
+      assertEquals(scene.read("ada", news, { ...range, to: 16 }), [[14, 15, 16], 16]);
+      time.now += 600_001;
+      window.prune(16);
+      assertEquals([window.start, window.size, window.bytes], [16, 0, 0]);
+      return Promise.resolve();
+    }));
 });

@@ -85,20 +85,19 @@ describe("memoryLog", () => {
     assertEquals(await byEvents.read(6, 10), null);
     assertEquals((await byEvents.read(7, 10))!.length, 3);
 
-    const byBytes = memoryLog({ bytes: 1000 });
+    const byBytes = memoryLog({ bytes: 1500 });
     for (let i = 1; i <= 10; i++) await byBytes.append(record("x".repeat(250)));
     assertEquals(await byBytes.read(6, 10), null);
     assertEquals((await byBytes.read(7, 10))!.length, 3);
     await byBytes.append(record("x".repeat(2000)));
     assertEquals(await byBytes.read(10, 10), null, "an entry larger than the bound is not held");
-    const exact = memoryLog({
-      bytes: 3 * new EntryWriter("8letters").write(1, record("x"), 0).end,
-    });
+    const bytes = 3 * (160 + new EntryWriter("8letters").write(1, record("x"), 0).end);
+    const exact = memoryLog({ bytes });
     for (let i = 1; i <= 4; i++) await exact.append(record("x"));
     assertEquals((await exact.read(1, 10))!.length, 3, "as many as fit to the byte are held");
 
     const few = memoryLog({ bytes: 1000 });
-    const except = Array.from({ length: 100 }, (_, i) => `${i}`);
+    const except = Array.from({ length: 400 }, (_, i) => `${i}`);
     for (let i = 1; i <= 2; i++) await few.append({ ...record("x"), except });
     assertEquals(await few.read(1, 10), null, "names in `except` count");
 

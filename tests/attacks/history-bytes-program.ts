@@ -1,0 +1,106 @@
+/**
+ * Fills one hub after the other and prints, for each, what its events take in memory and what the hub says they take.
+ *
+ * It runs in a process of its own, with a garbage collector that it can call: see `history-bytes.test.ts`.
+ *
+ * @module
+ */
+import process from "node:process";
+import { createHub, type Hub } from "../../mod.ts";
+import { quietLogger, runtime } from "../server-helpers.ts";
+
+/** A kind of events: how many are held, how many are sent, and the i-th of them. */
+interface Kind {
+  readonly events?: number;
+  readonly rounds?: number;
+  readonly send: (hub: Hub, i: number) => Promise<unknown>;
+}
+
+const number = (i: number) => String(i).padStart(6, "0");
+const long = (i: number, character: string) => number(i) + character.repeat(1018);
+const some = (what: string, i: number, of: number) => ["some", what, "with a name", i % of].join();
+
+const kinds: Record<string, Kind> = {
+  "to everyone": { send: (hub) => hub.broadcast("e", 1) },
+  "to everyone, long after the first": { rounds: 3, send: (hub) => hub.broadcast("e", 1) },
+  "2 000 bytes": { events: 4_000, send: (hub) => hub.broadcast("e", "x".repeat(2_000)) },
+  "9 000 bytes": { events: 2_000, send: (hub) => hub.broadcast("e", "x".repeat(9_000)) },
+  "33 000 bytes, of 11 000 characters": {
+    events: 1_000,
+    send: (hub) => hub.broadcast("e", "世".repeat(11_000)),
+  },
+  "small and large": {
+    events: 2_000,
+    send: (hub, i) => hub.broadcast("e", "x".repeat(i % 2 ? 10 : 30_000)),
+  },
+  "a session each": { send: (hub) => hub.send(crypto.randomUUID(), "e", 1) },
+  "a session and a key each": {
+    send: (hub, i) => hub.send(crypto.randomUUID(), "e", 1, { key: ["progress", i].join() }),
+  },
+  "long sessions": { events: 10_000, send: (hub, i) => hub.send(long(i, "k"), "e", 1) },
+  "long sessions, wide": { events: 10_000, send: (hub, i) => hub.send(long(i, "Δ"), "e", 1) },
+  "long keys": {
+    events: 10_000,
+    send: (hub, i) => hub.send("session-1", "e", 1, { key: long(i, "k") }),
+  },
+  "long keys, wide": {
+    events: 10_000,
+    send: (hub, i) => hub.send("session-1", "e", 1, { key: long(i, "Δ") }),
+  },
+  "long sessions and keys": {
+    events: 10_000,
+    send: (hub, i) => hub.send(long(i, "k"), "e", 1, { key: long(i, "k") }),
+  },
+  "many for each of a few channels": {
+    send: (hub, i) => hub.publish(some("channel", i, 20), "e", 1),
+  },
+  "a few for each session": { send: (hub, i) => hub.send(some("session", i, 8_000), "e", 1) },
+  "a few for each session, long after the first": {
+    rounds: 3,
+    send: (hub, i) => hub.send(some("session", i, 8_000), "e", 1),
+  },
+  "a session that is left out": {
+    send: (hub) => hub.broadcast("e", 1, { except: crypto.randomUUID() }),
+  },
+  "twenty sessions that are left out": {
+    events: 10_000,
+    send: (hub) =>
+      hub.broadcast("e", 1, { except: Array.from({ length: 20 }, () => crypto.randomUUID()) }),
+  },
+};
+
+const scope = globalThis as unknown as { Bun?: { gc(sync: boolean): void }; gc?: () => void };
+
+async function memory(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    if (scope.Bun) scope.Bun.gc(true);
+    else scope.gc!();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const { heapUsed, arrayBuffers, external } = process.memoryUsage();
+  // Bun's heap has the buffers in it already; Deno does not tell them apart from what else is outside of the heap.
+  return heapUsed + { node: arrayBuffers, deno: external, bun: 0 }[runtime];
+}
+
+const hubs: Hub[] = [];
+for (const [name, { events = 32_000, rounds = 1, send }] of Object.entries(kinds)) {
+  const hub = createHub({ history: { events, bytes: 2 ** 33 }, logger: quietLogger });
+  hubs.push(hub);
+  // What the first ones set off, compiled code say, is not theirs.
+  const first = events / 10;
+  let sent = 0;
+  const sendTo = async (end: number) => {
+    for (; sent < end; sent++) {
+      await send(hub, sent);
+      if (sent % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+  };
+  await sendTo(first);
+  const before = [await memory(), hub.stats().historyBytes] as const;
+  await sendTo(events * rounds);
+  const [held, counted] = [await memory() - before[0], hub.stats().historyBytes - before[1]];
+  const each = events - first;
+  console.log(JSON.stringify({ name, held: held / each, counted: counted / each }));
+  await hubs.pop()!.close();
+}
+process.exit();
