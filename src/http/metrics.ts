@@ -23,7 +23,7 @@ const METRICS: Record<keyof HubStats, [kind: Kind, name: string, help: string]> 
   channels: ["gauge", "channels", "Channels with at least one connection."],
   lagging: ["gauge", "lagging_connections", "Connections that have not got everything yet."],
   historyEvents: ["gauge", "history_events", "Events held."],
-  historyBytes: ["gauge", "history_bytes", "Bytes of events held."],
+  historyBytes: ["gauge", "history_bytes", "Bytes of memory that the events held take."],
   events: ["counter", "events", "Events sent through this hub."],
   deliveries: ["counter", "deliveries", "Events handed to connections."],
   bytes: ["counter", "sent_bytes", "Bytes handed to connections."],

@@ -116,7 +116,7 @@ export interface HubStats {
   readonly lagging: number;
   /** Events that this process holds. */
   readonly historyEvents: number;
-  /** Bytes of events that this process holds. */
+  /** What the events that this process holds take in memory, in bytes: see {@link HistoryOptions.bytes}. */
   readonly historyBytes: number;
 
   /** Events sent through this hub. */

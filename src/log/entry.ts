@@ -52,7 +52,7 @@ export interface LogEntry {
   readonly position: number;
   /** Whom it is addressed to. */
   readonly to: Address;
-  /** When it was appended, in ms since the epoch. */
+  /** When it was appended, in ms since the epoch, by the clock of whoever appended it. Nothing goes by it. */
   readonly time: number;
   /** The page its bytes are in, among those of others: neither to be changed nor to be given away. */
   readonly page: Uint8Array;

@@ -8,17 +8,21 @@ import { bound } from "../validate.ts";
 import { EVERYONE } from "./address.ts";
 import type { LogEntry } from "./entry.ts";
 
-/** How much history is held. Older entries are forgotten as soon as one of the bounds is reached. */
+/** How much history is held. The first bound that is reached counts; what is older is forgotten. */
 export interface HistoryOptions {
   /** At most this many events. Default: 100 000. */
   readonly events?: number;
   /**
-   * At most this many bytes, of all that is held: an event's text, its address, key and `except`, and some 200 bytes for
-   * its entry and the indexes; within a fifth of what the runtime takes. Default: 33 554 432 (32 MiB), which is some
-   * 100 000 events of 100 bytes.
+   * At most this many bytes of memory, within a fifth: an event takes its text, its address, key and `except`, and 160 to
+   * 240 bytes for the entry and the indexes. Default: 33 554 432 (32 MiB): some 100 000 events of 150 bytes as they go
+   * out.
    */
   readonly bytes?: number;
-  /** No event older than this, in ms. Default: 600 000 (ten minutes). */
+  /**
+   * No event older than this, in ms, since it was appended in this process, or since this process was told of it. It goes
+   * by the time that passes, as far as the process runs, and not by the system's clock; within a hundredth. Default:
+   * 600 000 (ten minutes).
+   */
   readonly age?: number;
 }
 
