@@ -366,6 +366,8 @@ for (const [index, [name, serve]] of Object.entries(servers).entries()) {
           cors: ["https://app.example"],
           authorize: (_, message) => message.session === "target",
           authorizeMetrics: () => true,
+          // A failure is a 500, whatever is asked for.
+          unavailable: "status",
         },
       }, async (service) => {
         const fuzzer = new Fuzzer(seed);
