@@ -212,16 +212,42 @@ const checks: Record<string, () => Promise<void>> = {
   },
 };
 
-/** Runs the checks one after the other, and reports. */
+/** Checks that wait for seconds. */
+const slowChecks: Record<string, () => Promise<void>> = {
+  "the platform's EventSource: refused for now, comes back and misses nothing": async () => {
+    const source = new EventSource(subscribe("refused"));
+    const states = new Set<number>();
+    source.onerror = () => states.add(source.readyState);
+    const heard = new Heard().listen(source, "tick");
+    source.addEventListener("streamside:unavailable", (event) => {
+      heard.add(JSON.parse(event.data).code);
+    });
+    await new Heard().listen(source, "open").count(1);
+    await ask("send/a-refused/one");
+    await heard.count(1);
+    await ask("refuse-and-cut/a-refused");
+    await heard.count(2);
+    await ask("send/a-refused/two");
+    await ask("let-in/a-refused");
+    equal(await heard.count(3), ["tick one", "internal-error", "tick two"]);
+    equal([...states], [EventSource.CONNECTING]);
+    source.close();
+  },
+};
+
+/** Runs the checks one after the other, the slow ones beside them, and reports. */
 export async function runChecks(): Promise<void> {
   const report: Report = {};
-  for (const [name, check] of Object.entries(checks)) {
+  const run = async ([name, check]: [string, () => Promise<void>]) => {
     try {
       await check();
       report[name] = null;
     } catch (error) {
       report[name] = String(error);
     }
-  }
+  };
+  const slow = Promise.all(Object.entries(slowChecks).map(run));
+  for (const check of Object.entries(checks)) await run(check);
+  await slow;
   await fetch("/report", { method: "POST", body: JSON.stringify(report) });
 }

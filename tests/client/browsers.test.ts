@@ -81,11 +81,13 @@ async function serveChecks() {
     "/client.js": bundle('export * from "./src/client/mod.ts";'),
   };
   const hub = createHub({ heartbeat: 500, retry: 50, logger: quietLogger });
+  const refused = new Set<string>();
   const handler = createHandler(hub, {
     basePath: "/sse",
     authenticate: (request) => {
       const session = sessionFromRequest(request) ??
         new URL(request.url).searchParams.get("session") ?? "";
+      if (refused.has(session)) throw new Error("refused for now");
       return session.startsWith("a-") ? { session } : null;
     },
   });
@@ -111,6 +113,12 @@ async function serveChecks() {
       await until(() => !sessions().includes(session), `${session} to be gone`);
       return "gone";
     },
+    "refuse-and-cut": (session) => {
+      refused.add(session);
+      cut(session);
+      return "";
+    },
+    "let-in": (session) => String(refused.delete(session)),
     connections: (session) => String(sockets.get(session)?.size ?? 0),
     appear: () => {
       appeared = true;
@@ -201,7 +209,7 @@ describe("the client in browsers", () => {
         );
         const wrong = Object.entries(report).filter(([, why]) => why !== null);
         assertEquals(wrong, []);
-        assertEquals(Object.keys(report).length, 12);
+        assertEquals(Object.keys(report).length, 13);
       } finally {
         if (browser?.pid !== undefined) process.kill(-browser.pid, "SIGKILL");
         await site.close();
