@@ -1,24 +1,25 @@
 /**
- * One connection for all tabs of an origin: one tab holds it and tells the others, by `BroadcastChannel`, all that it
- * brings. When that tab closes, crashes or freezes, another takes over and resumes.
+ * One connection for all tabs of an origin: one tab holds it, and tells the others everything that it brings, by
+ * `BroadcastChannel`. When that tab closes, crashes or freezes, another takes over and resumes.
  *
- * What a tab is, and what moves it:
+ * The states of a tab, and what moves it:
  *
  * - **closed**: before `connect()`, after `close()` and after a refusal. `connect()` makes it a follower.
- * - **follower**: it hears the leader, and waits for the lock that makes it one. It takes the lock away from a leader
- *   that does not answer.
- * - **leader**: it holds the lock and the connection. It hears itself the way that the others hear it. A lock that is
- *   taken away, or word of a later leader, makes it a follower.
- * - **alone**: a leader that tells nobody, where the browser denies locks or channels.
+ * - **follower**: it hears the leader, and waits for the lock that makes it the leader. If the leader does not answer,
+ *   it takes the lock away.
+ * - **leader**: it holds the lock and the connection. It hears itself as the others hear it. When its lock is taken
+ *   away, or it hears a later leader, it becomes a follower.
+ * - **alone**: a leader that tells nobody, because the browser denies locks or channels.
  *
- * How a follower or a leader reads, beside that:
+ * Besides that, a follower or a leader reads in one of two ways:
  *
- * - **along**: what is told next is what it gives out next. Leaders have numbers (`term`), and so has each thing that
- *   one tells. A position is never a reason to leave an event out: a server that began anew may use it again. Only
- *   when a new leader resumes from before what this tab has heard of the last, the tab leaves out what is repeated.
- * - **behind**: it has missed something: it came with a cursor of its own, or slept through messages. It reads by a
- *   connection of its own from where it is, until that has come to where the leader is, and then reads along. Where
- *   this does not succeed, it raises `reset`, and reads along.
+ * - **along**: it gives out what is told, in order. Each leader has a number (`term`), which it tells each time. A
+ *   known position is no reason to leave an event out, since a server that started over may use it again. There is one
+ *   exception: if a new leader resumes from an earlier point than this tab has heard, the tab leaves out what is
+ *   repeated.
+ * - **behind**: it has missed something: it came with its own cursor, or slept through messages. It reads from where it
+ *   is by its own connection, until that has reached the leader, and then reads along. If that fails, it raises
+ *   `reset` and reads along.
  *
  * @module
  */
@@ -33,47 +34,50 @@ import { onWake } from "./wake.ts";
 /** The options of `createSharedClient`. */
 export interface SharedClientOptions extends ClientOptions {
   /**
-   * Who reads: clients of one origin with the same name share a connection, and all of them hear what it brings. Name
-   * the session, `{ name: sessionId }`. With `headers`, `fetch`, `method` or `body` a name is required. Default: the
-   * URL.
+   * Who reads. Clients of one origin with the same name share a connection, and all of them hear what it brings. So
+   * name the session: `{ name: sessionId }`. With `headers`, `fetch`, `method` or `body` a name is required. Default:
+   * the URL.
    */
   name?: string;
 }
 
-/** What a leader tells: all that happens to its connection, in order. */
+/** What a leader tells: everything that happens to its connection, in order. */
 interface Told {
-  /** Which leader tells; later ones have higher numbers. */
+  /** The number of the leader. Later leaders have higher numbers. */
   term: number;
-  /** The leader whose place it took; with the first that it tells. */
+  /** The leader before it, in the first thing that it tells. */
   after: number | undefined;
   /** The connection's `readyState`. */
   state: number;
   attempts: number;
-  /** The position before this, and after. */
+  /** The positions before and after this. */
   from: string;
   to: string;
-  /** Whether the position is of this connection; one of a connection before may be of another life of the server. */
+  /**
+   * Whether the position is from this connection. One from an earlier connection may be of another life of the server.
+   */
   fresh: boolean;
-  /** An event: of the stream, or, with `detail`, of the client's own. */
+  /** An event of the stream, or, with `detail`, one of the client's own. */
   type?: string;
   data?: string;
   origin?: string;
-  /** The members of an event of the client's own. */
+  /** The members of one of the client's own events. */
   detail?: { reason?: CloseReason; status?: number; error?: unknown } | undefined;
   comment?: string;
 }
 
 /**
- * What a follower asks of the leader, a method of `Source`. `wake` is a reason to try at once, which many tabs may have
- * at the same moment.
+ * What a follower asks of the leader: a method of `Source`. `wake` means that there is a reason to try at once, which
+ * many tabs may see at the same moment.
  */
 type Asked = "tell" | "reconnect" | "wake";
 
-/** How much a follower may be ahead of the one that takes over. */
+/** How many positions a follower may be ahead of the tab that takes over. */
 const REMEMBERED = 4096;
 
 /**
- * Calls `granted` when this tab gets the lock, and holds it until `signal` aborts. Rejects when it is denied or taken.
+ * Calls `granted` when this tab gets the lock, and holds it until `signal` aborts. Rejects if it is denied or taken
+ * away.
  */
 function holdLock(
   name: string,
@@ -95,13 +99,13 @@ function holdLock(
 
 /** A connection that tells instead of raising events. */
 class Source extends StreamClient {
-  /** What `Told` says of the leader. */
+  /** The leader's members of `Told`. */
   term = 0;
   after: number | undefined;
   declare listener: (told: Told) => void;
   #from: string = this.lastEventId;
   #fresh = false;
-  /** Whether nothing is under way but the wait for the next attempt, or for a reason to make one. */
+  /** Whether it only waits: for the next attempt, or for a reason to make one. */
   #waits = false;
 
   tell(part?: Partial<Told>, fresh: boolean = this.#fresh): void {
@@ -113,7 +117,7 @@ class Source extends StreamClient {
     this.listener({ term, after, state, attempts, from, to, fresh, ...part });
   }
 
-  /** Tries at once, unless it does so already. */
+  /** Tries at once, unless it is trying already. */
   wake(): void {
     if (this.#waits) this.reconnect();
     this.#waits = false;
@@ -123,14 +127,14 @@ class Source extends StreamClient {
     this.tell({ type, data, origin }, true);
   }
 
-  /** A stream's beginning and its heartbeats move the position without an event. */
+  /** The beginning of a stream and its heartbeats move the position without an event. */
   protected override fed(): void {
     if (this.#from != this.lastEventId) this.tell({}, true);
   }
 
   protected override emit(type: string, detail?: Told["detail"]): void {
     this.#waits = type != "open";
-    // Not everything that can be thrown can be told.
+    // Not everything that can be thrown can be sent to other tabs.
     if (detail?.error) detail.error = Error(String(detail.error));
     this.tell(detail && { type, detail }, false);
   }
@@ -144,24 +148,24 @@ class Source extends StreamClient {
 class SharedClient extends ClientTarget<SharedClientOptions> {
   reconnectAttempts = 0;
   readonly #name: string = "streamside " + (this.options.name ?? this.url);
-  /** The longest that this tab waits for a sign of life, or to catch up, in milliseconds. */
+  /** How long this tab waits for a sign of life, or to catch up, in milliseconds. */
   readonly #patience: number = Math.min(this.options.timeout || Infinity, 45_000);
-  /** From `connect()` to the end: what aborts then. The lock, or the wait for it, hangs on it. */
+  /** Lasts from `connect()` to the end, when it aborts. It ends the lock, or the wait for it. */
   #life: AbortController | undefined;
-  /** There is none for a client that is alone. */
+  /** A client that is alone has no channel. */
   #channel: BroadcastChannel | undefined;
   /** The connection of a leader, or of a client that is alone. */
   #source: Source | undefined;
-  /** What is to be told with the next message. */
+  /** What the next message will tell. */
   #batch: Told[] = [];
-  /** The leader that was heard last; 0 for none. */
+  /** The number of the last leader heard; 0 for none. */
   #term!: number;
   /** The positions that this tab has heard of, in order. */
   #trail!: string[];
-  /** Where in that the leader is: at the end, but for one that has yet to come to what this tab heard of the last. */
+  /** The leader's place in the trail: its end, unless a new leader has yet to reach what this tab has heard. */
   #place!: number;
   #fresh!: boolean;
-  /** While this tab is behind: ends the connection by which it catches up. Aborted, there is none. */
+  /** Set while this tab is behind: ends the connection by which it catches up. If it is aborted, there is none. */
   #behind: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -197,7 +201,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.#leave("closed");
   }
 
-  /** Leaves the other tabs, which go on without this one. */
+  /** Leaves. The other tabs go on without this one. */
   #leave(reason: CloseReason): void {
     if (!this.#life) return this.end();
     this.#resign();
@@ -235,7 +239,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.#watch(true);
   }
 
-  /** A follower that hears nothing asks the leader for a word, and then takes its place. */
+  /** A follower that hears nothing asks the leader for a sign of life, and then takes its place. */
   #watch(asked?: boolean): void {
     clearTimeout(this.#timer);
     if (this.#source) return;
@@ -246,19 +250,19 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     }, this.#patience / 3);
   }
 
-  /** Connects from where the leader before was heard last, though this tab may read elsewhere. */
+  /** Connects from where the last leader was heard last, even if this tab reads elsewhere. */
   #lead(): void {
     clearTimeout(this.#timer);
     const source = this.#source = this.#open(this.#trail[this.#place]!);
-    // By the clock, since a tab that has heard nobody may lead after others.
+    // By the clock, since a tab that has heard nobody may still lead after others.
     source.term = Math.max(Date.now(), this.#term + 1);
     source.after = this.#term;
     source.listener = (told) => {
-      // One message for what one chunk brought.
+      // One message for everything in one chunk.
       if (this.#batch.push(told) == 1) queueMicrotask(() => this.#flush());
       this.#take(told);
     };
-    // That the leader is another one is no event.
+    // A change of the leader is no event.
     source.tell({ state: this.readyState });
     source.connect();
   }
@@ -300,12 +304,12 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     if (this.#life) this.#watch();
   }
 
-  /** Takes over the connection's state, raises the client's own events, and reads what was told. */
+  /** Takes over the connection's state, raises the client's own events, and gives out what was told. */
   #take(told: Told): void {
     const life = this.#life;
     const { onComment } = this.options;
     const { term, state, type, detail, comment } = told;
-    // Of a leader whose place was taken, and who does not know it yet.
+    // From a leader that was replaced and does not know it yet.
     if (!life || term < this.#term) return;
     if (this.#source?.term != term) this.#resign();
     const opened = state == OPEN && this.readyState != OPEN;
@@ -320,16 +324,16 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
       if (state == CLOSED && this.readyState != CLOSED) this.#ask("wake");
       if (next) this.#move(told);
     } else if (type != "close") this.emit(type!, detail);
-    // There may yet be a reason to try again.
+    // Something may still be a reason to try again.
     else if (detail.reason == "attempts") this.#close("attempts");
     else {
-      // Of another attempt, it may be, after this tab was told that all had failed.
+      // Perhaps from another attempt, after this tab was told that all had failed.
       this.readyState = CONNECTING;
       this.#leave(detail.reason!);
     }
   }
 
-  /** Follows the leader to its position. Tells whether this tab has yet to go there. */
+  /** Follows the leader to its position. Returns whether this tab has yet to go there. */
   #follow({ term, after, state, from, to, fresh, type }: Told): boolean {
     const came = this.#term;
     const { lastEventId } = this;
@@ -346,7 +350,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     const known = this.#trail.indexOf(to, this.#place + 1);
     if (known > 0) this.#place = known;
     else if (from != to) {
-      // What this tab was ahead by is of another life of the server.
+      // The positions that this tab was ahead by belong to another life of the server.
       this.#trail.splice(++this.#place, REMEMBERED, to);
       if (this.#place > REMEMBERED) {
         this.#trail.shift();
@@ -360,13 +364,13 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     if (!this.#behind) return known < 0 && (!ahead || from != to || type == RESET);
     this.#fresh = fresh;
     this.#meet();
-    // While the leader has none, its connection may be the only one that the server grants.
+    // While the leader has no connection, the server may have room for one only.
     if (state != OPEN) this.#behind?.abort();
     else if (this.#behind?.signal.aborted) this.#catchUp();
     return false;
   }
 
-  /** Moves to a position, with the event that leads there. */
+  /** Moves to a position, and delivers the event that leads there. */
   #move({ to, type, data, origin }: Told): void {
     this.lastEventId = to;
     if (type) this.deliver(new StreamMessage(type, data!, to, origin!, this));
@@ -384,7 +388,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.#behind = undefined;
   }
 
-  /** Reads by a connection of this tab's own; one tab at a time does. */
+  /** Reads by this tab's own connection. Only one tab at a time does so. */
   #catchUp(): void {
     const { signal } = this.#behind = new AbortController();
     const timer = setTimeout(() => this.#reset(), this.#patience);
@@ -403,7 +407,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     }).catch(() => {});
   }
 
-  /** Events are missed: the user is told so, and this tab goes on with the others. */
+  /** Events were missed: tells the user, and goes on with the others. */
   #reset(): void {
     this.#readAlong();
     const to = this.lastEventId = this.#trail[this.#place]!;
@@ -413,15 +417,15 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
 
 /**
  * Makes a client that shares one connection with all tabs of its origin that are the same reader: `createClient`'s
- * surface, with each tab's own listeners. Tabs that close, crash or freeze are no loss to the others. Where the Web
- * Locks API or `BroadcastChannel` is missing, as in an insecure context, it is a client with its own connection.
+ * surface, with each tab's own listeners. If a tab closes, crashes or freezes, the others go on. Without the Web Locks
+ * API or `BroadcastChannel`, as in an insecure context, it is a client with its own connection.
  *
- * The connection is made with the `headers`, `fetch` and other options of one of the tabs, and all hear what it brings.
- * So a client that sends who it is needs a `name` that tells sessions apart. Cookies are the browser's, and the same in
- * all tabs; when they change, only a new connection has the new ones: name the session there, too.
+ * The connection is made with the `headers`, `fetch` and other options of one of the tabs, and all tabs hear what it
+ * brings. So a client that sends who it is needs a `name` that tells sessions apart. Cookies are the same in all tabs.
+ * But when they change, only a new connection has the new ones, so name the session then, too.
  *
- * A tab that comes with a `lastEventId` of its own catches up by a second connection. Where the server refuses that,
- * or it does not succeed within the `timeout`, the tab raises `reset`, and goes on with the others.
+ * A tab that comes with its own `lastEventId` catches up by a second connection. If the server refuses it, or it does
+ * not succeed within the `timeout`, the tab raises `reset` and goes on with the others.
  *
  * @example
  * ```ts
@@ -434,8 +438,8 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
  *
  * @param url where the stream is; in a page it may be relative
  * @param options see {@link SharedClientOptions}
- * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved; a `TypeError` where `headers`,
- * `fetch`, `method` or `body` are given and `name` is not, in every runtime
+ * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved; a `TypeError` for `headers`, `fetch`,
+ * `method` or `body` without a `name`, in every runtime
  */
 // deno-lint-ignore no-explicit-any
 export function createSharedClient<Events extends CheckedEvents<Events> = Record<string, any>>(
