@@ -19,7 +19,7 @@
  *   repeated.
  * - **behind**: it has missed something: it came with its own cursor, or slept through messages. It reads from where it
  *   is by its own connection, until that has reached the leader, and then reads along. If that fails, it raises
- *   `reset` and reads along.
+ *   `reset` and reads along from where the others are, which may be before what it has heard.
  *
  * @module
  */

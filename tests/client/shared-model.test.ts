@@ -11,7 +11,7 @@ import { STREAM } from "./helpers.ts";
 import { Channel, type Locks, withTabs } from "./tabs.ts";
 
 const SEED = Number(process.env.SHARED_SEED ?? 20_261_125);
-const RUNS = Number(process.env.SHARED_RUNS ?? 150);
+const RUNS = Number(process.env.SHARED_RUNS ?? 40);
 
 /** Timers from this on wait for silence, or are deadlines, in milliseconds; they are over when the history says so. */
 const WATCH = 500;
@@ -313,6 +313,15 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+/** A tab catches up in the server's second life, while the leader sleeps at the same id of the first. */
+const sameId: Step[] = [
+  { do: "send", count: 1, inOne: false },
+  { do: "join", cursor: 1 },
+  { do: "sleep", tab: 0 },
+  { do: "restart" },
+  { do: "sleep", tab: 0 },
+];
+
 /** Whether the history gives a tab a reason to raise a reset though a client of its own would not. */
 class Reasons {
   known = false;
@@ -331,7 +340,7 @@ async function run(epochs: boolean, limit: number, steps: Step[]): Promise<void>
         tab.connect(locks);
       };
       try {
-        join("");
+        for (let i = 0; i < 3; i++) join("");
         await turns(3);
         for (const step of steps) {
           const there = tabs.filter((tab) => !tab.gone);
@@ -476,7 +485,8 @@ async function run(epochs: boolean, limit: number, steps: Step[]): Promise<void>
         fail(`a reset without a reason before ${life}.${number}`);
       }
       if (resets > 0) {
-        if (same && number <= at!.number) fail(`${life}.${number} twice`);
+        // A tab that gives up catching up goes on where the others are: they may be behind it.
+        if (same && number <= at!.number && !reasons.known) fail(`${life}.${number} twice`);
       } else if (same) {
         if (number != at!.number + 1) fail(`${life}.${number} is not the next`);
       } else if (at && epochs) {
@@ -499,10 +509,11 @@ describe("tabs that share a connection, in random histories", () => {
       test(`${ids}${connections}`, async () => {
         await fc.assert(
           fc.asyncProperty(
-            fc.array(arbitraryStep, { minLength: 5, maxLength: 40 }),
+            fc.array(arbitraryStep, { minLength: 10, maxLength: 60, size: "max" }),
             (steps) => run(epochs, limit, steps),
           ),
           {
+            examples: [[sameId]],
             numRuns: RUNS,
             seed: SEED,
             includeErrorInReport: true,
