@@ -13,6 +13,19 @@ import { freePort } from "./client/helpers.ts";
 import { find } from "./programs.ts";
 import { type TestServer, until, within } from "./server-helpers.ts";
 
+/** Another server is asked in place of one that answers 503. These directives are those of docs/unavailable.md. */
+export const FAIL_OVER = "proxy_next_upstream error timeout http_503;";
+
+/** For a location: where there is no server, {@link LATER} answers. */
+export const INTERCEPT = "proxy_intercept_errors on; error_page 502 503 504 = @later;";
+
+/** For a server: tells an `EventSource` to come back. */
+export const LATER = `location @later {
+  default_type text/event-stream;
+  add_header Retry-After 5;
+  return 200 "retry: 5000\\n";
+}`;
+
 /** Starts nginx in front of servers at these ports, with more directives for its location, and for its server. */
 export async function startNginx(
   ports: readonly number[],

@@ -6,10 +6,10 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { describe, test } from "node:test";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createHandler, createHub, type HandlerOptions, type Hub } from "../../mod.ts";
 import { freePort } from "../client/helpers.ts";
-import { startNginx } from "../nginx.ts";
+import { FAIL_OVER, INTERCEPT, LATER, startNginx } from "../nginx.ts";
 import { skipWithout } from "../programs.ts";
 import {
   authenticate,
@@ -22,13 +22,6 @@ import {
 } from "../server-helpers.ts";
 
 const skip = skipWithout("nginx");
-
-const FAIL_OVER = "proxy_next_upstream error timeout http_503;";
-const NOBODY = `location @later {
-  default_type text/event-stream;
-  add_header Retry-After 5;
-  return 200 "retry: 5000\\n";
-}`;
 
 /** Runs a test with two servers behind nginx, the first of which is closed for good. */
 async function withProxy(
@@ -97,8 +90,8 @@ describe("behind nginx", () => {
   test("no server at all: nginx itself brings an EventSource back", { skip }, async () => {
     const proxy = await startNginx(
       [await freePort()],
-      "proxy_intercept_errors on; error_page 502 503 504 = @later;",
-      NOBODY,
+      INTERCEPT,
+      LATER,
     );
     try {
       const response = await subscribe(proxy);
@@ -114,9 +107,8 @@ describe("behind nginx", () => {
   test("the directives are those of the page", async () => {
     const path = fileURLToPath(new URL("../../docs/unavailable.md", import.meta.url));
     const page = (await readFile(path, "utf8")).replace(/\s+/g, " ");
-    for (const directives of [FAIL_OVER, NOBODY]) {
+    for (const directives of [FAIL_OVER, INTERCEPT, LATER]) {
       assertStringIncludes(page, directives.replace(/\s+/g, " "));
     }
-    assert(page.includes("error_page 502 503 504 = @later;"));
   });
 });
