@@ -7,8 +7,8 @@ import { describe, test } from "node:test";
 import process from "node:process";
 import fc from "fast-check";
 import { type Client, createSharedClient } from "../../src/client/mod.ts";
-import { STREAM } from "./helpers.ts";
-import { Channel, type Locks, withTabs } from "./tabs.ts";
+import { STREAM } from "../client/helpers.ts";
+import { Channel, type Locks, withTabs } from "../client/tabs.ts";
 
 const SEED = Number(process.env.SHARED_SEED ?? 20_261_125);
 const RUNS = Number(process.env.SHARED_RUNS ?? 40);
