@@ -18,7 +18,7 @@ export interface BodyLimits {
 /**
  * The JSON body of a request.
  *
- * @throws {Problem} 415 for another type or a content coding, 413 if it is too large, 408 if it takes too long, 400 if
+ * @throws {Problem} 500 if it was read already, 415 for another type or a content coding, 413 if it is too large, 408 if it takes too long, 400 if
  *   it is not UTF-8 or not JSON
  */
 export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
@@ -47,6 +47,15 @@ export async function readJson(request: Request, limits: BodyLimits): Promise<un
 async function readText(request: Request, limits: BodyLimits): Promise<string> {
   const tooLarge = () =>
     new Problem(413, "body-too-large", `The body is larger than ${limits.bytes} bytes.`);
+  if (request.bodyUsed) {
+    throw new Problem(
+      500,
+      "body-already-read",
+      "The body was read before the handler got the request, by a body parser for example. Mount the handler before " +
+        "the parser. Or hand on what the parser made of it: `toNodeListener` takes it from `req.body` " +
+        "(Koa: `ctx.req.body = ctx.request.body`), other handlers from a new Request with that body.",
+    );
+  }
   if (Number(request.headers.get("Content-Length")) > limits.bytes) throw tooLarge();
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
@@ -60,10 +69,46 @@ async function readText(request: Request, limits: BodyLimits): Promise<string> {
   return text + decode(decoder);
 }
 
+/** How much of a body flows away before a connection that closes is answered, in bytes. */
+const MOST = 128 * 1024 * 1024;
+/** For how long, in ms. */
+const LONGEST = 10_000;
+
+/**
+ * Lets a body that nobody wants flow away, for a while, if its connection closes after the answer. A server that closes
+ * while its client still writes resets the connection, and the client, or the proxy that it is, never reads the answer
+ * (RFC 9112, 9.6). Deno.serve and node:http wait by themselves; Bun.serve does not.
+ */
+export async function letFlow(request: Request): Promise<void> {
+  if (request.body && !request.bodyUsed && closes(request)) await drain(request.body.getReader());
+}
+
+function closes(request: Request): boolean {
+  return /^close$/i.test(request.headers.get("Connection") ?? "");
+}
+
+async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  const leave = () => void reader.cancel().catch(() => {});
+  const timer = setTimeout(leave, LONGEST);
+  try {
+    for (let bytes = 0; bytes < MOST;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      bytes += value.length;
+    }
+  } catch {
+    // The client has gone.
+  } finally {
+    clearTimeout(timer);
+    leave();
+  }
+}
+
 async function* chunks(request: Request, time: number): AsyncGenerator<Uint8Array, void> {
   if (!request.body) return;
   const reader = request.body.getReader();
   let isLate = false;
+  let isWanted = true;
   // The answer is decided already: what happens to the rest of the body does not change it.
   const leave = () => void reader.cancel().catch(() => {});
   const timer = setTimeout(() => {
@@ -82,10 +127,14 @@ async function* chunks(request: Request, time: number): AsyncGenerator<Uint8Arra
         });
       }
       if (done) return;
+      isWanted = false;
       yield value;
+      isWanted = true;
     }
   } finally {
     clearTimeout(timer);
+    // Left in the middle, since it is too large.
+    if (!isWanted && closes(request)) await drain(reader);
     leave();
   }
 }

@@ -19,7 +19,7 @@ import type { EventMap, Hub, SendResult } from "../hub/types.ts";
 import { bound, delay, isName, NAME } from "../validate.ts";
 import { VERSION } from "../version.ts";
 import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } from "./answer.ts";
-import { readJson } from "./body.ts";
+import { letFlow, readJson } from "./body.ts";
 import { type Cors, corsOf, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { type Message, parseMessage } from "./message.ts";
 import { formatMetrics, METRICS_TYPES, metricsFormat } from "./metrics.ts";
@@ -74,9 +74,12 @@ function openable(hub: unknown): OpenableHub {
 type Answering<Context> = (request: Request, context: Context) => Promise<Answer>;
 
 function handle<Context>(answering: Answering<Context>): Handling<Context> {
-  const handler = async (request: Request, context?: Context): Promise<Response> =>
+  const handler = async (request: Request, context?: Context): Promise<Response> => {
     // A context that is left out is one that may be: `ContextArgument` sees to it.
-    toResponse(await answering(request, context as Context));
+    const answer = await answering(request, context as Context);
+    if (answer.status >= 400) await letFlow(request);
+    return toResponse(answer);
+  };
   return Object.defineProperty(handler, ANSWERING, { value: answering }) as Handling<Context>;
 }
 
@@ -289,6 +292,9 @@ class Routes<I extends Identity, Context> {
     } catch (error) {
       if (error instanceof Problem && (error.status === 413 || error.status === 408)) {
         this.#hub[COUNT]("refusedBodies");
+      }
+      if (error instanceof Problem && error.status === 500) {
+        this.#hub.logger.error(`streamside: ${error.message}`);
       }
       throw error;
     }

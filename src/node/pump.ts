@@ -15,8 +15,8 @@ import type { Stalls } from "./stalls.ts";
 const PIECE = 16_384;
 
 /**
- * Writes a body out as fast as it is taken. Cancels it when the client goes, when somebody else ends the response, or,
- * with `stalls`, when the reader takes nothing at all for too long.
+ * Writes a body out as fast as it is taken, and does not end the response. Cancels the body when the client goes, when
+ * somebody else ends the response, or, with `stalls`, when the reader takes nothing at all for too long.
  */
 export async function pump(
   body: ReadableStream<Uint8Array>,
@@ -49,10 +49,6 @@ export async function pump(
         stalls?.forget(outgoing);
       }
     }
-    if (isOver(outgoing)) return;
-    outgoing.end();
-    // Nobody may be there to take the rest.
-    stalls?.watch(outgoing);
   } finally {
     outgoing.off("drain", onDrain);
     outgoing.off("close", onClose);

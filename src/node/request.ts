@@ -43,6 +43,12 @@ export function headOf(incoming: IncomingMessage, trustProxy: boolean): RequestH
     : { method: incoming.method ?? "GET", url, headers: headersOf(incoming) };
 }
 
+/** What body parsers leave behind. */
+interface Parsed {
+  readonly body?: unknown;
+  readonly rawBody?: string | Uint8Array<ArrayBuffer>;
+}
+
 /** A real `Request`. */
 export function realRequest(exchange: NodeExchange, head: RequestHead): Request {
   const { incoming, outgoing } = exchange;
@@ -55,13 +61,25 @@ export function realRequest(exchange: NodeExchange, head: RequestHead): Request 
   // A lazy request may be read after its client has gone.
   if (isGone(outgoing)) onClose();
   else outgoing.once("close", onClose);
-  return exchange.request = new Request(url, {
+  const isRead = method !== "GET" && method !== "HEAD" && isReadAlready(incoming);
+  const request = new Request(url, {
     method,
     headers,
     body: method === "GET" || method === "HEAD" ? null : bodyOf(incoming, headers),
     signal: abort.signal,
     duplex: "half",
   } as RequestInit);
+  // To everyone who looks, it is a Request whose body was used.
+  if (isRead) void request.body?.cancel();
+  return exchange.request = request;
+}
+
+/** Somebody has read the body, a parser say, and has left nothing of it where it could be found. */
+function isReadAlready(incoming: IncomingMessage & Parsed): boolean {
+  const { body, rawBody, readableEnded, headers } = incoming;
+  const isEmpty = headers["transfer-encoding"] === undefined &&
+    (headers["content-length"] ?? "0") === "0" && incoming.httpVersionMajor < 2;
+  return readableEnded && !isEmpty && body === undefined && rawBody === undefined;
 }
 
 /** Whether a `Request` cannot have this method (Fetch Standard, 2.2.1). */
@@ -103,11 +121,8 @@ function headersOf({ headers }: IncomingMessage): Headers {
 }
 
 /** The body. If a body parser has read it already, it is written again from the parsed one. */
-function bodyOf(incoming: IncomingMessage, headers: Headers): BodyInit {
-  const { body, rawBody } = incoming as {
-    body?: unknown;
-    rawBody?: string | Uint8Array<ArrayBuffer>;
-  };
+function bodyOf(incoming: IncomingMessage & Parsed, headers: Headers): BodyInit {
+  const { body, rawBody } = incoming;
   if (incoming.readableEnded && (rawBody !== undefined || body !== undefined)) {
     if (typeof body === "string" || body instanceof Uint8Array) return body as BodyInit;
     // Parsed JSON counts with a middleware's changes. From any other parsed type there is no way back.

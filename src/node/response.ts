@@ -4,11 +4,12 @@
  * @module
  */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Answer } from "../http/answer.ts";
 import type { SinkOwner } from "../hub/sink.ts";
 import { takeOver } from "../hub/stream-sink.ts";
-import { takesBody } from "./outgoing.ts";
+import { endsConnection, isComplete, letFlow } from "./linger.ts";
+import { isOver, takesBody } from "./outgoing.ts";
 import { pump } from "./pump.ts";
 import type { NodeExchange } from "./request.ts";
 import { serveConnection } from "./serve.ts";
@@ -21,28 +22,49 @@ export function writeAnswer(
   { status, headers, body }: Answer,
   stalls?: Stalls,
 ): void {
-  const { incoming, outgoing } = exchange;
+  const { outgoing } = exchange;
   const isStream = typeof body === "object" && body !== null;
-  const { Vary } = headers;
+  // The client has to know where the answer ends, though the response ends later.
+  const length = typeof body === "string" && isEarly(exchange)
+    ? { "Content-Length": String(Buffer.byteLength(body)) }
+    : undefined;
+  const vary = headers.Vary && { Vary: withEarlier(outgoing, headers.Vary) };
   try {
-    outgoing.writeHead(
-      status,
-      Vary === undefined ? headers : { ...headers, Vary: withEarlier(outgoing, Vary) },
-    );
+    outgoing.writeHead(status, vary || length ? { ...headers, ...vary, ...length } : headers);
   } catch (error) {
     // Somebody else has answered meanwhile, such as a timeout. Nobody will read the stream, so it is closed.
     if (isStream) body.gone();
     throw error;
   }
   if (isStream && takesBody(outgoing, method)) return serve(exchange, body, stalls);
-  outgoing.end(isStream ? undefined : body ?? undefined);
   if (isStream) body.gone();
-  letFlow(incoming);
+  const text = isStream ? null : body;
+  // RFC 9110, 15.5.9: after a 408 the server does not wait for the rest.
+  if (headers.Connection === "close") outgoing.end(text ?? undefined);
+  finish(exchange, text);
 }
 
-/** The unread rest of a request blocks the next one of its connection. Node lets it flow away, Deno does not. */
-function letFlow(incoming: IncomingMessage): void {
-  incoming.resume();
+/** Whether the answer comes before the whole request has, and ends a connection that the client still writes to. */
+function isEarly({ incoming, outgoing }: NodeExchange): boolean {
+  return !isComplete(incoming) && endsConnection(outgoing);
+}
+
+/** Ends an answer, after `last`, and not before its client could read it. */
+function finish(exchange: NodeExchange, last: string | null, stalls?: Stalls): void {
+  const { incoming, outgoing } = exchange;
+  const end = (last?: string) => {
+    if (isOver(outgoing)) return;
+    outgoing.end(last);
+    // Nobody may be there to take the rest.
+    stalls?.watch(outgoing);
+  };
+  if (!isEarly(exchange)) {
+    end(last ?? undefined);
+    return letFlow(incoming);
+  }
+  if (last === null) outgoing.flushHeaders();
+  else outgoing.write(last);
+  letFlow(incoming, end);
 }
 
 /** Hands the response to a connection, which keeps nothing of the request. */
@@ -61,7 +83,7 @@ export async function writeResponse(
   response: Response,
   stalls: Stalls | undefined,
 ): Promise<void> {
-  const { incoming, outgoing } = exchange;
+  const { outgoing } = exchange;
   const { body } = response;
   try {
     writeHead(outgoing, response);
@@ -71,14 +93,13 @@ export async function writeResponse(
   }
   if (body === null || !takesBody(outgoing, method)) {
     // The answer does not wait for a body that nobody reads.
-    outgoing.end();
-    letFlow(incoming);
+    finish(exchange, null);
     return await body?.cancel();
   }
   const owner = takeOver(body);
   if (owner) return serve(exchange, owner, stalls);
   await pump(body, outgoing, stalls);
-  letFlow(incoming);
+  finish(exchange, null, stalls);
 }
 
 function writeHead(outgoing: ServerResponse, response: Response): void {
