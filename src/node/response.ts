@@ -41,7 +41,7 @@ export function writeAnswer(
   const text = isStream ? null : body;
   // RFC 9110, 15.5.9: after a 408 the server does not wait for the rest.
   if (headers.Connection === "close") outgoing.end(text ?? undefined);
-  finish(exchange, text);
+  else finish(exchange, text);
 }
 
 /** Whether the answer comes before the whole request has, and ends a connection that the client still writes to. */
@@ -62,6 +62,7 @@ function finish(exchange: NodeExchange, last: string | null, stalls?: Stalls): v
     end(last ?? undefined);
     return letFlow(incoming);
   }
+  if (isOver(outgoing)) return letFlow(incoming);
   if (last === null) outgoing.flushHeaders();
   else outgoing.write(last);
   letFlow(incoming, end);
