@@ -6,6 +6,7 @@
 
 import type { ServerResponse } from "node:http";
 import { setTimeout } from "node:timers";
+import { MAX_DELAY } from "../validate.ts";
 import { isGone, untaken } from "./outgoing.ts";
 
 /** After how many looks a response counts as stalled. One look more than the time needs: the first may come at once. */
@@ -34,7 +35,7 @@ export class Stalls {
   /** Finds stalls of `timeout` ms, or up to a quarter more. */
   constructor(timeout: number) {
     // A timer with a longer delay would fire at once.
-    this.#interval = Math.min(timeout / LOOKS, 2 ** 31 - 1);
+    this.#interval = Math.min(timeout / LOOKS, MAX_DELAY);
   }
 
   /** A response was given its end, or more than was taken. */
