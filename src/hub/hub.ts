@@ -142,7 +142,7 @@ class LogHub implements OpenableHub {
       );
     }
     this.#maxChannels = bound("maxChannelsPerConnection", options.maxChannelsPerConnection, 100);
-    const stallTimeout = bound("stallTimeout", options.stallTimeout, 60_000);
+    const stallTimeout = bound("stallTimeout", options.stallTimeout, 300_000);
     this.#maxAge = bound("maxAge", options.maxAge, Infinity);
     this.#log = options.log ?? memoryLog(history);
     checkMethods("log", this.#log, ["follow", "append", "read"]);

@@ -8,14 +8,10 @@ import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/a
 import type { LogEntry } from "../log/entry.ts";
 import { Chunk } from "./sink.ts";
 
-let audiences = 0;
-
 /** Readers of the same channels: broadcasts and channel events are the same bytes for all of them. */
 export class Audience {
   /** The channels, each once. */
   readonly channels: ReadonlySet<string>;
-  /** A number by which their reads are kept. */
-  readonly number: number = ++audiences;
   /** The addresses they share: everyone, and each channel. */
   readonly addresses: readonly Address[];
 

@@ -49,7 +49,11 @@ export interface HubOptions {
   readonly maxChannelsPerConnection?: number;
   /** How many bytes are handed to one connection before it must take them. Default: 65 536. */
   readonly maxBufferedBytes?: number;
-  /** A connection that takes nothing at all for this long is closed, in ms. Default: 60 000. */
+  /**
+   * A connection that takes nothing at all for this long is closed, in ms. A kernel tells that a slow reader has taken
+   * something only after large steps, on Linux up to 1.4 MB: one that takes less than a step in this time counts as
+   * stalled. Default: 300 000, five minutes, which 5 kB/s are enough for.
+   */
   readonly stallTimeout?: number;
   /**
    * How long a connection may be open, in ms, so that long-lived connections move between servers. Each gets up to a

@@ -17,7 +17,7 @@ import {
   KEY_BYTES,
   QUEUE_BYTES,
 } from "../log/history.ts";
-import { Audience, gather, type Range, type Read } from "./read.ts";
+import { type Audience, gather, type Range, type Read } from "./read.ts";
 
 const MAX_READS = 64;
 /** How many bytes the kept reads may take, before the newest is added. */
@@ -81,8 +81,6 @@ export class Window {
   #queues = 0;
   /** How many keys are in maps. */
   #mapped = 0;
-  /** The audience without channels. */
-  readonly #everyone = new Audience(new Set());
 
   /** An empty window that begins after a position. */
   constructor(options: HistoryOptions, head: number) {
@@ -145,13 +143,13 @@ export class Window {
   /** The events of a range for a whole audience: without those addressed to sessions, and regardless of `except`. */
   readForAudience(audience: Audience, range: Range): Read {
     const { from, to, limit, block } = range;
-    const hasOwn = audience.addresses.some((to, i) => i > 0 && this.#has(to, range));
-    if (!hasOwn) audience = this.#everyone;
-    const key = `${audience.number}:${from}:${limit}:${block}`;
+    // Audiences that get the same share the bytes, whatever else they subscribe to. No address holds a line break.
+    const addresses = audience.addresses.filter((to) => this.#has(to, range));
+    const key = `${from}:${limit}:${block}\n${addresses.join("\n")}`;
     const last = this.#reads.get(key);
     // A read that hit its byte limit gives the same result for any longer range.
     if (last && (last.to === to || last.read.position < Math.min(last.to, to))) return last.read;
-    const read = this.#read(audience.addresses, undefined, range, false);
+    const read = this.#read(addresses, undefined, range, false);
     this.#keep(key, to, read);
     return read;
   }

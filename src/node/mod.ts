@@ -74,7 +74,7 @@ export interface NodeListenerOptions {
   /**
    * How long a reader may take nothing at all of a body before it is cut off, in ms; 0 or Infinity: for ever. This is
    * for streams that a middleware wrapped and for other handlers: a hub's own streams have the hub's `stallTimeout`.
-   * Default: 60 000 for event streams, none for other bodies.
+   * Default: 300 000 for event streams, none for other bodies.
    */
   readonly stallTimeout?: number;
 }
@@ -109,7 +109,7 @@ export function toNodeListener<Req extends NodeRequest = NodeRequest>(
   const { trustProxy = false, stallTimeout } = options;
   const onError = options.onError ??
     ((error) => console.error("streamside: a request failed", error));
-  const ofStreams = stallsOf(stallTimeout ?? 60_000);
+  const ofStreams = stallsOf(stallTimeout ?? 300_000);
   const ofOthers = stallTimeout === undefined ? undefined : ofStreams;
 
   async function answer(exchange: NodeExchange, context: NodeContext<Req>): Promise<void> {

@@ -5,6 +5,7 @@
  * @module
  */
 import { existsSync, readFileSync } from "node:fs";
+import process from "node:process";
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import {
@@ -273,6 +274,30 @@ for (const [name, serve] of Object.entries(servers)) {
         assert(slow.isOpen);
       });
     });
+
+    test(
+      "a reader of 5 kB/s is not closed with the options' defaults, though its kernel moves in large steps",
+      { skip: process.env.STREAMSIDE_TEST_LONG ? false : "takes 100 s: npm run test:long" },
+      async () => {
+        await onStage(serve, { history: { bytes: 64 * KIB * KIB } }, async ({ hub, open }) => {
+          const reader = await open("slow", false);
+          await sendUntilFull(hub, 1, () => hub.broadcast("event", "x".repeat(16 * KIB)));
+          const began = performance.now();
+          reader.socket.on("data", () => reader.pause());
+          for (let got = 0; performance.now() - began < 100_000;) {
+            if (got < (performance.now() - began) * 5) {
+              const before = reader.socket.bytesRead;
+              reader.resume();
+              await until(() => reader.socket.bytesRead > before, "the reader to get something");
+              got += reader.socket.bytesRead - before;
+            }
+            await new Promise((resolve) => setTimeout(resolve, 100));
+          }
+          assertEquals([hub.stats().connections, hub.stats().stalled], [1, 0]);
+          assert(reader.isOpen);
+        });
+      },
+    );
 
     test("a stream that is ended while its reader takes nothing is let go of after stallTimeout", async () => {
       await onStage(serve, { stallTimeout: 1_000 }, async ({ hub, open, port }) => {

@@ -49,7 +49,7 @@ async function inTime(
   run: (hub: Hub, time: VirtualTime, ended: string[]) => Promise<void>,
 ): Promise<void> {
   await withVirtualTime(async (time) => {
-    const hub = createHub({ logger: quietLogger, ...options });
+    const hub = createHub({ logger: quietLogger, stallTimeout: STALL_TIMEOUT, ...options });
     const ended: string[] = [];
     hub.on("disconnect", ({ session, reason }) => ended.push(`${session}: ${reason}`));
     await run(hub, time, ended);

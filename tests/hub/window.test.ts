@@ -131,7 +131,10 @@ describe("a read of the window", () => {
     scene.add("@ada");
     assert(chunk("grace", everyone, { ...range, to: 6 }) === shared, "it was full before its end");
     assert(chunk("ada", everyone, { ...range, to: 6 }) !== shared, "a range with one of its own");
-    assert(chunk("grace", news, { ...range, to: 6 }) !== shared, "a range with one of a channel's");
+    const ofNews = chunk("grace", news, { ...range, to: 6 });
+    assert(ofNews !== shared, "a range with one of a channel's");
+    const others = new Audience(new Set(["grace's own", "news"]));
+    assert(chunk("grace", others, { ...range, to: 6 }) === ofNews, "other channels change nothing");
     const { block: _, ...whole } = range;
     assertEquals(scene.read("grace", everyone, whole), [count(1, 4), 4]);
     assertEquals(scene.read("grace", everyone, { ...whole, to: 2 }), [[1, 2], 2]);
