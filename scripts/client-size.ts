@@ -18,6 +18,7 @@ const lines: [string, number, number][] = [
   ["createClient alone", size("createClient"), 5120],
   ["streamside/client without createSharedClient", client, 5120],
   ["createSharedClient, more", shared, 1536],
+  ["readEvents alone", size("readEvents"), 2560],
 ];
 for (const [what, bytes, limit] of lines) {
   console.log(`${what}: ${bytes} of at most ${limit} bytes`);

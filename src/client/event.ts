@@ -46,7 +46,7 @@ export class StreamMessage {
   declare readonly data: string;
   declare readonly lastEventId: string;
   declare readonly origin: string;
-  declare readonly target: EventTarget;
+  declare readonly target: EventTarget | undefined;
   /** Never set: nothing stops it on its way. */
   declare readonly cancelBubble?: boolean;
 
@@ -55,7 +55,7 @@ export class StreamMessage {
     data: string,
     lastEventId: string,
     origin: string,
-    target: EventTarget,
+    target?: EventTarget,
   ) {
     this.type = type;
     this.data = data;

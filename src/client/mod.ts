@@ -29,6 +29,12 @@ export type {
 } from "../event-map.ts";
 export type { JsonEvent, StreamEvent } from "./event.ts";
 export { EventSource, type EventSourceInit } from "./event-source.ts";
+export {
+  readEvents,
+  type ReadEventsOptions,
+  type ResponseEvent,
+  type ResponseEventOf,
+} from "./read-events.ts";
 export { type Problem, RefusedError } from "./refusal.ts";
 export type {
   Client,

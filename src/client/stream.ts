@@ -9,7 +9,7 @@ import { backoff } from "./backoff.ts";
 import { StreamMessage } from "./event.ts";
 import { createParser } from "./parser.ts";
 import { isStream, type Problem, refusalOf, type RefusedError } from "./refusal.ts";
-import { request } from "./request.ts";
+import { fetchOf, request } from "./request.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
@@ -250,12 +250,12 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   /** Sends the request of an attempt; resolves with the response and the URL that it came from. */
   async #request(signal: AbortSignal, id: string | undefined): Promise<[Response, string]> {
-    const { fetch = globalThis.fetch, headers, method, body, credentials, redirect } = this.options;
+    const { fetch: given = fetch, headers, method, body, credentials, redirect } = this.options;
     const sent = new Headers(typeof headers === "function" ? await headers() : headers);
     signal.throwIfAborted();
     sent.set("Accept", "text/event-stream");
     if (id) sent.set("Last-Event-ID", id);
-    return await request(fetch, this.url, {
+    return await request(fetchOf(given), this.url, {
       method: method ?? "GET",
       body: body ?? null,
       ...(credentials && { credentials }),
