@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { announce, host, port } from "./app/address.ts";
 import { createApp } from "./app/app.ts";
 
 const app = await createApp();
 const server = Deno.serve({
-  port: Number(Deno.env.get("PORT") ?? 8080),
-  onListen: ({ port }) => console.log(`Streamside is on http://localhost:${port}`),
+  hostname: host,
+  port,
+  onListen: ({ port }) => announce(port),
 }, app.fetch);
 
 // What the terminal sends to all of a group, npm passes on once more: the second of two ends nothing.

@@ -4,19 +4,23 @@
  *
  * Four stories, each with another kind of event: a *sync* that copies a directory and tells the session that asked how
  * far it is; a *lock* on a document that all other sessions are told of; a *background task* that tells its outcome
- * later; and an *outside change*, a watched directory whose changed files everyone is told of.
+ * later; and an *outside change*, a watched directory whose changed files everyone is told of. Beside them goes a
+ * *pulse* of numbered events to everyone, by which the page counts whether it missed any.
+ *
+ * The lines between `#region` and `#endregion` are shown on the page.
  *
  * @module
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { createHandler, createHub, sessionFromRequest } from "../../mod.ts";
 import { count } from "./count.ts";
 import type { Events } from "./events.ts";
-import { Problem, readObject, text } from "./http.ts";
+import { isOwn, Problem, readObject, text, wholeNumber } from "./http.ts";
 import { loadPage } from "./page.ts";
+import { maxPerSecond, Pulse } from "./pulse.ts";
 import { type Session, Sessions } from "./sessions.ts";
 import { sync } from "./sync.ts";
 import { watchDirectory } from "./watch.ts";
@@ -27,6 +31,11 @@ export interface AppOptions {
   source?: string;
   /** The directory whose changes everyone is told of. Default: `WATCH`, or a new temporary one. */
   watch?: string;
+  /**
+   * The directory of what outlives the process: the key of the sessions. Nobody else may be able to read it. Default:
+   * `DATA`, or one of the user's in the temporary directory.
+   */
+  data?: string;
   /** How long a login lasts, in ms. Default: `SESSION_LIFETIME`, or eight hours. */
   sessionLifetime?: number;
 }
@@ -56,10 +65,17 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
   const temporary = await mkdtemp(join(tmpdir(), "streamside-app-"));
   const watched = resolve(options.watch ?? process.env.WATCH ?? join(temporary, "watched"));
   await mkdir(watched, { recursive: true });
+  const directory = options.data ?? process.env.DATA ??
+    join(tmpdir(), `streamside-demo-${userInfo().uid}`);
   const page = await loadPage();
 
-  const hub = createHub<Events>();
-  const sessions = new Sessions(lifetime, maxSessions);
+  const sessions = await Sessions.open({ directory, lifetime, max: maxSessions, onEnd });
+
+  // Pages try again soon: the one who has restarted the server looks at them.
+  const hub = createHub<Events>({ retry: 1000 });
+  const pulse = new Pulse(hub, (error) => {
+    if (!closing) console.error(error);
+  });
   const locks = new Map<string, Session>();
   const syncs = new Map<Session, AbortController>();
   const tasks = new Set<string>();
@@ -74,8 +90,12 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
     },
   });
 
+  // #region watch
   const stopWatching = watchDirectory(watched, (change) => {
-    inBackground(() => hub.broadcast("fileChanged", change, { key: `file ${change.fileId}` }));
+    // Of one file, a page that lags needs the newest only.
+    const key = `file ${change.fileId}`;
+    inBackground(() => hub.broadcast("fileChanged", change, { key }));
+    // #endregion
   }, (error) => console.error("watching", watched, "failed:", error));
 
   /** Does what nobody waits for; what goes wrong in it is logged, unless the application is closing anyway. */
@@ -102,35 +122,45 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
     return { session: sessionOf(request), body };
   }
 
-  function logIn(name: string): Session {
-    return sessions.begin(name, (session) => {
-      for (const [document, holder] of locks) if (holder === session) unlock(document, session);
-      inBackground(() => hub.disconnect(session.id));
-      // A sync that still runs is aborted by the session's signal, and removes its copy itself.
-      if (!syncs.has(session)) inBackground(() => removeCopy(session));
-    });
+  function onEnd(session: Session): void {
+    for (const [document, holder] of locks) if (holder === session) unlock(document, session);
+    inBackground(() => hub.disconnect(session.id));
+    // A sync that still runs is aborted by the session's signal, and removes its copy itself.
+    if (!syncs.has(session)) inBackground(() => removeCopy(session));
   }
 
   /** What a page shows, and the cursor from which on the hub tells it all that changes. */
   function state(session: Session): Record<string, unknown> {
-    return {
-      cursor: hub.cursor(),
-      sessionId: session.id,
-      name: session.name,
-      expires: session.expires,
+    // #region resume
+    const cursor = hub.cursor(); // before the state is read: nothing falls between the two
+    const shown = {
       documents: documents.map((document) => {
         const holder = locks.get(document);
         return { document, lockedBy: holder?.name ?? null, mine: holder === session };
       }),
+      // #endregion
       syncing: syncs.has(session),
-      source,
-      watched,
+      perSecond: pulse.perSecond,
     };
+    const { id, token, name, expires } = session;
+    return { cursor, id, token, name, expires, ...shown, maxPerSecond, source, watched };
+  }
+
+  async function lock(document: string, session: Session): Promise<void> {
+    // #region lock
+    locks.set(document, session);
+    const told = { document, by: session.name };
+    await hub.broadcast("documentLocked", told, { except: session.id });
+    await hub.send(session.id, "ownLock", { document, locked: true });
+    // #endregion
   }
 
   function unlock(document: string, session: Session): void {
     locks.delete(document);
-    inBackground(() => hub.broadcast("documentUnlocked", { document }, { except: session.id }));
+    inBackground(async () => {
+      await hub.broadcast("documentUnlocked", { document }, { except: session.id });
+      await hub.send(session.id, "ownLock", { document, locked: false });
+    });
   }
 
   function copyOf(session: Session): string {
@@ -142,14 +172,15 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
   }
 
   async function runSync(session: Session, signal: AbortSignal): Promise<void> {
+    const target = copyOf(session);
     const say = (message: string, key?: string) =>
       hub.send(session.id, "syncMessage", message, { key });
-    const target = copyOf(session);
     try {
-      let [total, percent, folder] = [0, -1, ""];
-      let last = { files: 0, bytes: 0 };
+      let [total, shown, folder, last] = [0, -1, "", { files: 0, bytes: 0 }];
       await say(`Looking for files in ${source}`);
+      // #region sync
       for await (const step of sync(source, target, syncBounds, signal)) {
+        // #endregion
         if (step.type === "found") {
           total = step.bytes;
           const leftOut = step.leftOut > 0 ? `; ${step.leftOut} over the limits are left out` : "";
@@ -157,13 +188,16 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           continue;
         }
         last = step;
-        // A reader that lags needs the newest of these, not each one: hence the keys.
         const copied = step.path.split("/")[0]!;
         if (copied !== folder) await say(`Copying ${folder = copied}`, "folder");
-        const done = total > 0 ? Math.floor((step.bytes / total) * 100) : 0;
-        if (done > percent && done < 100) {
-          await hub.send(session.id, "syncProgress", percent = done, { key: "progress" });
+        // #region sync
+        const percent = Math.floor((step.bytes / total) * 100);
+        if (percent > shown && percent < 100) {
+          shown = percent;
+          // A reader that lags needs the newest of these, not each one: hence the key.
+          await hub.send(session.id, "syncProgress", percent, { key: "progress" });
         }
+        // #endregion
       }
       await hub.send(session.id, "syncProgress", 100, { key: "progress" });
       await say(
@@ -181,8 +215,10 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
 
   async function runTask(session: Session, taskId: string, file: string): Promise<void> {
     try {
+      // #region task
       const counts = await count(source, file, session.signal);
       await hub.send(session.id, "taskCompleted", { taskId, file, ...counts });
+      // #endregion
     } catch (error) {
       if (closing || session.signal.aborted) return;
       await hub.send(session.id, "taskFailed", { taskId, file, error: (error as Error).message });
@@ -201,12 +237,13 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       },
       "/api/v1/login": {
         async POST(request) {
-          return json(200, state(logIn(text(await readObject(request), "name", 40))));
+          const name = text(await readObject(request), "name", 40);
+          return json(200, state(sessions.begin(name)));
         },
       },
       "/api/v1/logout": {
-        POST(request) {
-          sessions.end(sessionOf(request));
+        async POST(request) {
+          await sessions.end(sessionOf(request));
           return new Response(null, { status: 204 });
         },
       },
@@ -228,6 +265,15 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           return new Response(null, { status: 204 });
         },
       },
+      "/api/v1/rate": {
+        async POST(request) {
+          const { session, body } = await read(request);
+          const perSecond = wholeNumber(body, "perSecond", maxPerSecond);
+          pulse.perSecond = perSecond;
+          await hub.broadcast("rateChanged", { perSecond, by: session.name }, { key: "rate" });
+          return json(200, { perSecond });
+        },
+      },
       "/api/v1/lock": {
         async POST(request) {
           const { session, body } = await read(request);
@@ -236,12 +282,7 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           if (holder && holder !== session) {
             throw new Problem(409, `${holder.name} has locked ${document}.`);
           }
-          if (!holder) {
-            locks.set(document, session);
-            await hub.broadcast("documentLocked", { document, by: session.name }, {
-              except: session.id,
-            });
-          }
+          if (!holder) await lock(document, session);
           return json(200, { document });
         },
         async DELETE(request) {
@@ -261,8 +302,10 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           if (tasks.size >= maxRunning) throw new Problem(429, "Too many tasks are running.");
           const taskId = crypto.randomUUID();
           tasks.add(taskId);
-          inBackground(() => runTask(session, taskId, file));
+          // #region task
+          inBackground(() => runTask(session, taskId, file)); // nobody waits for it
           return json(202, { taskId });
+          // #endregion
         },
       },
     };
@@ -277,6 +320,9 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
     if (!handle) {
       const allow = Object.keys(route).join(", ").replace("GET", "GET, HEAD");
       throw new Problem(405, `Use ${allow}.`, { allow });
+    }
+    if (method !== "GET" && !isOwn(request)) {
+      throw new Problem(403, "A page of another origin may not do that.");
     }
     if (closing) throw new Problem(503, "The server is going away.", { "retry-after": "2" });
     return await handle(request);
@@ -296,7 +342,8 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       closing = true;
       stopWatching();
       await hub.close({ within });
-      sessions.endAll();
+      pulse.stop();
+      sessions.forgetAll();
       await Promise.all(running);
       await rm(temporary, { recursive: true, force: true });
     },

@@ -6,6 +6,12 @@
 
 /** Event names, and what their data is. */
 export interface Events {
+  /** To everyone: a number, one more each time, by which a page can tell whether it missed one or saw one twice. */
+  tick: Tick;
+  /** To everyone, once a second: what the hub counts. */
+  stats: Stats;
+  /** To everyone: somebody has changed how many ticks are sent. */
+  rateChanged: { perSecond: number; by: string };
   /** To the session that asked: how much of its sync is done, in per cent. */
   syncProgress: number;
   /** To the session that asked: what its sync is doing. */
@@ -14,10 +20,34 @@ export interface Events {
   documentLocked: { document: string; by: string };
   /** To everyone but the session that unlocked it. */
   documentUnlocked: { document: string };
+  /** To the session that locked or unlocked it: its other tabs show it too. */
+  ownLock: { document: string; locked: boolean };
   /** To the session that asked: what its background task found. */
   taskCompleted: { taskId: string; file: string; bytes: number; lines: number; words: number };
   /** To the session that asked: why its background task found nothing. */
   taskFailed: { taskId: string; file: string; error: string };
   /** To everyone: a file of the watched directory changed; `bytes` is null when it is gone. */
   fileChanged: { fileId: string; bytes: number | null };
+}
+
+/** One numbered event. */
+export interface Tick {
+  /** From 1, one more each time. */
+  n: number;
+  /** When it was sent, in ms since 1970 by the server's clock. */
+  at: number;
+  /** Which start of the server counts: another one begins at 1 again. */
+  run: string;
+}
+
+/** What `hub.stats()` says, as far as the page shows it. */
+export interface Stats {
+  /** When it was so, in ms since 1970 by the server's clock. */
+  at: number;
+  /** Open connections. */
+  connections: number;
+  /** Events sent, since the server started. */
+  events: number;
+  /** Events handed to connections, since the server started. */
+  deliveries: number;
 }

@@ -1,6 +1,6 @@
 /**
- * What the application's own routes share: reading a JSON body within bounds, and answering with JSON or with problem
- * details (RFC 9457).
+ * What the application's own routes share: whose requests are taken, reading a JSON body within bounds, and answering
+ * with problem details (RFC 9457).
  *
  * @module
  */
@@ -40,6 +40,7 @@ export class Problem extends Error {
 const titles: Record<number, string> = {
   400: "Bad Request",
   401: "Unauthorized",
+  403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
   409: "Conflict",
@@ -49,6 +50,18 @@ const titles: Record<number, string> = {
   500: "Internal Server Error",
   503: "Service Unavailable",
 };
+
+/**
+ * Whether a request may change something: unless a page of another origin sent it. A browser says where a request comes
+ * from, and a page cannot lie about it; without either header it was no page.
+ */
+export function isOwn(request: Request): boolean {
+  const site = request.headers.get("sec-fetch-site");
+  if (site !== null) return site === "same-origin";
+  const origin = request.headers.get("origin");
+  if (origin === null) return true;
+  return URL.canParse(origin) && new URL(origin).host === new URL(request.url).host;
+}
 
 const maxBodyBytes = 4096;
 
@@ -98,4 +111,17 @@ export function text(object: Record<string, unknown>, member: string, max: numbe
     throw new Problem(400, `"${member}" must be a text of 1 to ${max} characters.`);
   }
   return trimmed;
+}
+
+/**
+ * A member of a JSON object that is a whole number.
+ *
+ * @throws {Problem} 400, when it is not one from 0 to `max`.
+ */
+export function wholeNumber(object: Record<string, unknown>, member: string, max: number): number {
+  const value = object[member];
+  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max) {
+    return value as number;
+  }
+  throw new Problem(400, `"${member}" must be a whole number from 0 to ${max}.`);
 }

@@ -1,11 +1,13 @@
 /**
- * The page's files: its markup and style as they are, and its script bundled for the browser, our client in it.
+ * The page's files: its markup with the code of the stories in it, its style, and its script bundled for the browser,
+ * our client in it.
  *
  * @module
  */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
+import { type Excerpt, highlight, readExcerpts } from "./code.ts";
 
 /** What a browser loads. */
 export interface Page {
@@ -16,12 +18,28 @@ export interface Page {
 
 /** Reads and bundles the page, once, at the start. */
 export async function loadPage(): Promise<Page> {
-  const [html, style, script] = await Promise.all([
-    readFile(path("index.html"), "utf8"),
-    readFile(path("style.css"), "utf8"),
-    bundle(path("main.ts")),
+  const [markup, excerpts, style, chartStyle, script] = await Promise.all([
+    readFile(new URL("page/index.html", import.meta.url), "utf8"),
+    readExcerpts(),
+    readFile(new URL("page/style.css", import.meta.url), "utf8"),
+    readFile(new URL("../../node_modules/uplot/dist/uPlot.min.css", import.meta.url), "utf8"),
+    bundle(fileURLToPath(new URL("page/main.ts", import.meta.url))),
   ]);
-  return { html, style, script };
+  const html = markup.replace(/<!-- code: (\S+) -->/g, (_, story: string) => {
+    const found = excerpts.get(story);
+    if (!found) throw new Error(`index.html shows the code of ${story}; no file has that region`);
+    return found.map((excerpt) => figure(story, excerpt)).join("\n");
+  });
+  return { html, style: chartStyle + style, script };
+}
+
+/** A block of code. It can be scrolled sideways, so that the keyboard has to reach it. */
+function figure(story: string, { file, code }: Excerpt): string {
+  const side = file.startsWith("page/") ? "Page" : "Server";
+  return `<figure class="code"><figcaption>${side} <span>${file}</span></figcaption>` +
+    `<pre tabindex="0" role="group" aria-label="${side}: ${story}"><code>${
+      highlight(code)
+    }</code></pre></figure>`;
 }
 
 async function bundle(entry: string): Promise<string> {
@@ -34,8 +52,4 @@ async function bundle(entry: string): Promise<string> {
   });
   await esbuild.stop(); // its process would keep ours alive
   return outputFiles[0]!.text;
-}
-
-function path(name: string): string {
-  return fileURLToPath(new URL(`page/${name}`, import.meta.url));
 }

@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
@@ -20,12 +21,12 @@ import {
 } from "@std/assert";
 import type { Events } from "../../examples/app/events.ts";
 import { type Client, createClient } from "../../src/client/mod.ts";
-import { type Server, start, stop, within } from "./server.ts";
+import { type Server, start, startWith, stop, within } from "./server.ts";
 import { runtime } from "../server-helpers.ts";
 
 interface Login {
   cursor: string;
-  sessionId: string;
+  token: string;
   expires: number;
   documents: { document: string; lockedBy: string | null; mine: boolean }[];
 }
@@ -40,7 +41,7 @@ class User {
     this.url = url;
     this.login = login;
     this.client = createClient<Events>(`${url}/api/v1/sse/subscribe`, {
-      headers: { "X-Session-Id": login.sessionId },
+      headers: { "X-Session-Id": login.token },
       lastEventId: login.cursor,
     });
   }
@@ -58,7 +59,7 @@ class User {
   async ask(method: string, path: string, body?: unknown): Promise<Response> {
     return await fetch(`${this.url}/api/v1/${path}`, {
       method,
-      headers: { "X-Session-Id": this.login.sessionId, "Content-Type": "application/json" },
+      headers: { "X-Session-Id": this.login.token, "Content-Type": "application/json" },
       body: body === undefined ? null : JSON.stringify(body),
     });
   }
@@ -119,6 +120,9 @@ describe("the example application", () => {
   let temporary: string;
   let source: string;
   let watched: string;
+  /** A directory of its own for what a server keeps. */
+  const data = () => join(temporary, `data-${++directories}`);
+  let directories = 0;
 
   before(async () => {
     temporary = await mkdtemp(join(tmpdir(), "streamside-example-test-"));
@@ -133,7 +137,7 @@ describe("the example application", () => {
       }
     }
     await writeFile(join(source, "words.txt"), "one two\nthree  four\n\tfünf");
-    server = await start(runtime, { SOURCE: source, WATCH: watched });
+    server = await start(runtime, { SOURCE: source, WATCH: watched, DATA: data() });
   });
 
   after(async () => {
@@ -151,6 +155,24 @@ describe("the example application", () => {
     assertStringIncludes(page.headers.get("content-security-policy") ?? "", "default-src 'self'");
     const html = await page.text();
     assertStringIncludes(html, '<script type="module" src="/page.js">');
+    assertEquals(
+      html.match(/(src|href)="(https?:)?\/\//g),
+      null,
+      "it loads nothing from elsewhere",
+    );
+    // The code beside the stories is the application's own.
+    const shown = html.matchAll(
+      /<figcaption>\w+ <span>([^<]+)<\/span><\/figcaption><pre[^>]*>(.+?)<\/pre>/gs,
+    );
+    const stories = new Set<string>();
+    for (const [block, file, code] of shown) {
+      stories.add(/aria-label="\w+: (\w+)"/.exec(block)![1]!);
+      const text = code!.replace(/<[^>]+>/g, "")
+        .replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+      const own = await readFile(join("examples/app", file!), "utf8");
+      for (const line of text.split("\n")) if (line !== "…") assertStringIncludes(own, line);
+    }
+    assertEquals([...stories].sort(), ["lock", "resume", "sync", "task", "watch"]);
 
     const head = await fetch(server.url, { method: "HEAD" });
     assertEquals([head.status, await head.text()], [200, ""]);
@@ -161,7 +183,7 @@ describe("the example application", () => {
     assertStringIncludes(source, "Last-Event-ID");
     assert(!/^import /m.test(source), "a browser would have to resolve an import");
     // Every element that the script looks up is on the page.
-    for (const [, id] of source.matchAll(/element\("([a-z-]+)"\)/g)) {
+    for (const [, id] of source.matchAll(/(?:element|tell|on)\("([a-z-]+)"/g)) {
       assertStringIncludes(html, `id="${id}"`);
     }
 
@@ -181,7 +203,7 @@ describe("the example application", () => {
     await assertProblem(await post(login, { name: "x".repeat(41) }), 400);
     await assertProblem(await post(login, { name: "x".repeat(10_000) }), 413);
 
-    for (const path of ["logout", "sync", "lock", "task"]) {
+    for (const path of ["logout", "sync", "lock", "task", "rate"]) {
       await assertProblem(await post(`${server.url}/api/v1/${path}`, {}), 401);
     }
     await assertProblem(await fetch(`${server.url}/api/v1/session?sessionId=unknown`), 401);
@@ -196,10 +218,57 @@ describe("the example application", () => {
     await assertProblem(written, 405);
 
     const ada = await User.logIn(server, "Ada", { connect: false });
+    // A token that is cut off, of another session's signature, or with other claims is none.
+    const grace = await User.logIn(server, "Grace", { connect: false });
+    const [claims, signature] = ada.login.token.split(".");
+    const other = grace.login.token.split(".")[1];
+    const changed = Buffer.from(claims!, "base64url").toString().replace("Ada", "Eve");
+    const forged = `${Buffer.from(changed).toString("base64url")}.${signature}`;
+    for (const token of [`${claims}.`, `${claims}.${other}`, forged, `.${signature}`, "."]) {
+      await assertProblem(await fetch(`${server.url}/api/v1/session?sessionId=${token}`), 401);
+    }
+    for (const perSecond of [-1, 1.5, 5001, "10", null]) {
+      await assertProblem(await ada.ask("POST", "rate", { perSecond }), 400);
+    }
     await assertProblem(await ada.ask("POST", "lock", { document: "Diary" }), 404);
     await assertProblem(await ada.ask("POST", "task", { file: "" }), 400);
     await assertProblem(await ada.ask("DELETE", "sync"), 409);
     await assertProblem(await ada.ask("DELETE", "lock", { document: "Budget" }), 409);
+  });
+
+  test("takes no request that changes something from a page of another origin", async () => {
+    const ada = await User.logIn(server, "Ada", { connect: false });
+    const lock = (headers: Record<string, string>) =>
+      fetch(`${server.url}/api/v1/lock`, {
+        method: "POST",
+        headers: {
+          "X-Session-Id": ada.login.token,
+          "Content-Type": "application/json",
+          ...headers,
+        },
+        body: JSON.stringify({ document: "Roadmap" }),
+      });
+    await assertProblem(await lock({ Origin: "https://evil.example" }), 403);
+    await assertProblem(await lock({ Origin: "null" }), 403);
+    for (const site of ["cross-site", "same-site", "none"]) {
+      await assertProblem(await lock({ Origin: server.url, "Sec-Fetch-Site": site }), 403);
+    }
+    const own = await lock({ Origin: server.url });
+    assertEquals(own.status, 200, await own.text());
+    await ada.expect(200, "DELETE", "lock", { document: "Roadmap" });
+  });
+
+  test("numbers its events; as many are sent as somebody asks for", async () => {
+    const ada = await User.logIn(server, "Ada");
+    const told = ada.until(["rateChanged"], () => true);
+    await ada.expect(200, "POST", "rate", { perSecond: 1000 });
+    assertEquals(await told, [["rateChanged", '{"perSecond":1000,"by":"Ada"}']]);
+    const ticks = (await ada.until(["tick"], (_, data) => JSON.parse(data).n > 500))
+      .map(([, data]) => JSON.parse(data).n as number);
+    assertEquals(ticks, ticks.map((_, index) => ticks[0]! + index));
+    const [[, stats]] = await ada.until(["stats"], () => true) as [[string, string]];
+    assert(JSON.parse(stats).connections >= 1, stats);
+    await ada.expect(200, "POST", "rate", { perSecond: 10 });
   });
 
   test("subscribes as curl does: headers at once, then events; 401 without a session", async () => {
@@ -210,7 +279,7 @@ describe("the example application", () => {
     await assertProblem(await fetch(`${subscribe}?sessionId=unknown`), 401);
 
     const response = await within(
-      fetch(`${subscribe}?sessionId=${ada.login.sessionId}`),
+      fetch(`${subscribe}?sessionId=${ada.login.token}`),
       "the headers",
     );
     assertEquals(response.status, 200);
@@ -378,7 +447,7 @@ describe("the example application", () => {
     const [ada, grace] = [await User.logIn(server, "Ada"), await User.logIn(server, "Grace")];
     await within(opened(ada.client), "Ada's connection");
     const raw = await fetch(
-      `${server.url}/api/v1/sse/subscribe?sessionId=${ada.login.sessionId}`,
+      `${server.url}/api/v1/sse/subscribe?sessionId=${ada.login.token}`,
     );
     const closed = new Promise<void>((resolve) => {
       ada.client.addEventListener("close", () => resolve(), { once: true });
@@ -395,36 +464,17 @@ describe("the example application", () => {
     await assertProblem(await ada.ask("POST", "logout"), 401);
   });
 
-  test("a session that expires ends as one that logs out", async () => {
-    const short = await start(runtime, {
-      SOURCE: source,
-      WATCH: watched,
-      SESSION_LIFETIME: "2000",
-    });
-    try {
-      const { login } = await User.logIn(short, "Ada", { connect: false });
-      const subscribe = `${short.url}/api/v1/sse/subscribe?sessionId=${login.sessionId}`;
-      const stream = await fetch(subscribe);
-      assertEquals(stream.status, 200);
-      await within(stream.text(), "the stream to end");
-      await assertProblem(await fetch(subscribe), 401);
-      await eventually("the session to be forgotten", async () => {
-        const session = `${short.url}/api/v1/session?sessionId=${login.sessionId}`;
-        return (await fetch(session)).status === 401;
-      });
-    } finally {
-      assertEquals(await stop(short), 0, short.errors());
-    }
-  });
-
   test("a port that is taken: it ends, and says why", async () => {
     const taken = { SOURCE: source, PORT: new URL(server.url).port };
     await assertRejects(() => start(runtime, taken), Error, "in use");
   });
 
-  test("SIGTERM, once or twice, drains the streams, removes what was temporary, and ends with 0", async () => {
-    const leaving = await start(runtime, { SOURCE: source });
+  test("SIGTERM, once or twice, drains the streams, removes what was temporary, and ends with 0; sessions outlive it", async () => {
+    const directory = data();
+    const leaving = await start(runtime, { SOURCE: source, DATA: directory });
     const ada = await User.logIn(leaving, "Ada", { connect: false });
+    const mary = await User.logIn(leaving, "Mary", { connect: false });
+    await mary.expect(204, "POST", "logout");
     const told = ada.until(["syncMessage"], (_, data) => data.startsWith("Done"));
     ada.client.connect();
     await ada.expect(202, "POST", "sync");
@@ -432,7 +482,7 @@ describe("the example application", () => {
     assert(existsSync(copy), copy);
     const raw = await Promise.all(Array.from({ length: 5 }, () =>
       fetch(
-        `${leaving.url}/api/v1/sse/subscribe?sessionId=${ada.login.sessionId}`,
+        `${leaving.url}/api/v1/sse/subscribe?sessionId=${ada.login.token}`,
       )));
 
     const texts = raw.map((response) => response.text());
@@ -444,6 +494,72 @@ describe("the example application", () => {
     assertEquals(await code, 0, leaving.errors());
     assertEquals(leaving.errors(), "");
     assert(!existsSync(copy), copy);
+
+    // The next one knows who Ada is, and resets what she has: its history is a new one. Mary has logged out for good.
+    const reset = new Promise<void>((resolve) => {
+      ada.client.addEventListener("reset", () => resolve(), { once: true });
+    });
+    const next = await start(runtime, {
+      SOURCE: source,
+      DATA: directory,
+      PORT: new URL(leaving.url).port,
+      SESSION_LIFETIME: "2000",
+    });
+    try {
+      ada.client.reconnect(); // it waits for its next attempt
+      await within(reset, "the reset");
+      await ada.expect(200, "GET", "session");
+      await assertProblem(await mary.ask("GET", "session"), 401);
+
+      // A session that expires ends as one that logs out.
+      const { login } = await User.logIn(next, "Grace", { connect: false });
+      const subscribe = `${next.url}/api/v1/sse/subscribe?sessionId=${login.token}`;
+      const stream = await fetch(subscribe);
+      assertEquals(stream.status, 200);
+      await within(stream.text(), "the stream to end");
+      await assertProblem(await fetch(subscribe), 401);
+      await eventually("the session to be forgotten", async () => {
+        const session = `${next.url}/api/v1/session?sessionId=${login.token}`;
+        return (await fetch(session)).status === 401;
+      });
+    } finally {
+      ada.client.close();
+      assertEquals(await stop(next), 0, next.errors());
+    }
+  });
+
+  test("listens on this machine only, unless HOST says otherwise", async () => {
+    const outside = Object.values(networkInterfaces()).flat()
+      .find((address) => address && !address.internal && address.family === "IPv4");
+    if (outside === undefined) return; // a machine without a network has nowhere else to listen
+    await assertRejects(() => fetch(server.url.replace("127.0.0.1", outside.address)));
+  });
+
+  test("the key of the sessions is in no directory that others can use", {
+    skip: process.platform === "win32",
+  }, async () => {
+    const directory = data();
+    await mkdir(directory, { mode: 0o755 });
+    await assertRejects(
+      () => start(runtime, { DATA: directory }),
+      Error,
+      "Set DATA to a directory",
+    );
+  });
+
+  test("npm start drains on a SIGTERM to npm", {
+    skip: runtime !== "node" && "npm start is for Node",
+  }, async () => {
+    const npm = await startWith(["npm", "start"], { SOURCE: source, DATA: data() });
+    const { url } = npm;
+    const { token } = await (await post(`${url}/api/v1/login`, { name: "Ada" })).json();
+    const stream = await fetch(`${url}/api/v1/sse/subscribe?sessionId=${token}`);
+    process.kill(npm.process.pid!, "SIGTERM");
+    // A drained stream ends with a wait for its client; one that is broken off would throw.
+    assertMatch(await within(stream.text(), "the stream to end"), /retry: ?\d+\n\n$/);
+    // The server holds npm's output open: it ends with both.
+    await within(npm.ended, "npm and its server to end");
+    assertEquals(npm.errors(), "");
   });
 });
 

@@ -1,23 +1,29 @@
 /**
- * The example application's page, in Chromium, with two sessions side by side.
+ * The example application's page, in Chromium.
+ *
+ * `DEMO_PICTURE=docs/demo.png npm test -- examples/page --runtime node` also writes the picture of the README.
  *
  * @module
  */
-import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import process from "node:process";
+import { after, afterEach, before, describe, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
+import type { Events } from "../../examples/app/events.ts";
+import { createClient } from "../../src/client/mod.ts";
 import { launch, skip } from "../client/browser-helpers.ts";
 import { type Server, start, stop } from "./server.ts";
-import { runtime } from "../server-helpers.ts";
+import { runtime, until } from "../server-helpers.ts";
 
 describe("the example application's page", () => {
   let server: Server;
   let browser: Browser;
   let temporary: string;
   let watched: string;
+  let env: Record<string, string>;
   const faults: string[] = [];
 
   before(async () => {
@@ -30,8 +36,8 @@ describe("the example application's page", () => {
     for (let file = 0; file < 300; file++) {
       await writeFile(join(source, `file-${file}.txt`), `line ${file}\n`.repeat(100));
     }
-    server = await start(runtime, { SOURCE: source, WATCH: watched });
-    browser = await launch();
+    env = { SOURCE: source, WATCH: watched, DATA: join(temporary, "data") };
+    [server, browser] = await Promise.all([start(runtime, env), launch()]);
   });
 
   after(async () => {
@@ -40,23 +46,46 @@ describe("the example application's page", () => {
     if (temporary) await rm(temporary, { recursive: true, force: true });
   });
 
-  /** Opens the page in a window of its own, and logs in. */
-  async function logIn(name: string, { url }: Server = server): Promise<Page> {
-    const page = await (await browser.newContext()).newPage();
+  afterEach(async () => {
+    await Promise.all(browser?.contexts().map((context) => context.close()) ?? []);
+  });
+
+  /** A browser of its own. What need not move does not: the drawing is not what these tests are about. */
+  function newContext(options?: BrowserContextOptions): Promise<BrowserContext> {
+    return browser.newContext({ reducedMotion: "reduce", ...options });
+  }
+
+  /** Opens the page as somebody, in a tab of a browser, or in a browser of its own. */
+  async function enter(
+    name: string,
+    { url = server.url, context }: { url?: string; context?: BrowserContext } = {},
+  ): Promise<Page> {
+    const page = await (context ?? await newContext()).newPage();
     page.on("pageerror", (error) => faults.push(`${name}: ${error}`));
     page.on("console", (message) => {
       if (message.type() === "error") faults.push(`${name}: ${message.text()}`);
     });
-    await page.goto(url);
-    await page.getByLabel("Name").fill(name);
-    await page.getByRole("button", { name: "Log in" }).click();
-    await page.locator("#connection[data-state=open]").waitFor();
+    await page.goto(`${url}/?as=${encodeURIComponent(name)}`);
+    await connected(page);
     return page;
   }
 
+  const connected = (page: Page) => page.locator("#connection[data-state=open]").waitFor();
+  const number = async (page: Page, id: string) =>
+    Number((await page.locator(id).textContent())!.replace(/\D/g, ""));
+  const cutSwitch = (page: Page) => page.getByRole("switch", { name: "Cut my connection" });
+
   test("the four stories work with two sessions side by side", { skip }, async () => {
+    const ada = await (await newContext()).newPage();
+    await ada.goto(server.url);
+    await ada.getByRole("button", { name: "Enter as Ada" }).click();
+    await connected(ada);
+    assertEquals(
+      await ada.getByRole("link", { name: "Open a second window as Grace" }).getAttribute("href"),
+      "/?as=Grace",
+    );
     // A name that would be an element if it were shown as markup.
-    const [ada, grace] = [await logIn("Ada"), await logIn("<b>Grace</b>")];
+    const grace = await enter("<b>Grace</b>");
     const events = (page: Page) => page.locator("#events td:nth-child(2)").allTextContents();
 
     await ada.getByRole("button", { name: "Start" }).click();
@@ -73,87 +102,311 @@ describe("the example application's page", () => {
     await ada.getByText("locked by <b>Grace</b>").waitFor();
     assert(await ada.getByRole("button", { name: "Lock Contract" }).isDisabled());
     await grace.getByText("locked by you").waitFor();
-    assertEquals(await events(grace), []);
+    // Another tab of hers knows that it is hers.
+    const tab = await enter("<b>Grace</b>", { context: grace.context() });
+    await tab.getByText("locked by you").waitFor();
+    await tab.close();
 
-    await grace.getByLabel("File").fill("file-7.txt");
+    await grace.getByLabel("File", { exact: true }).fill("file-7.txt");
     await grace.getByRole("button", { name: "Count" }).click();
     await grace.locator("#task-message", { hasText: "100 lines, 200 words, 700 bytes" }).waitFor();
-    await grace.getByLabel("File").fill("none.txt");
+    await grace.getByLabel("File", { exact: true }).fill("none.txt");
     await grace.getByRole("button", { name: "Count" }).click();
     await grace.locator("#task-message", { hasText: "There is no such file." }).waitFor();
 
     await appendFile(join(watched, "notes.txt"), "hello");
     for (const page of [ada, grace]) {
-      await page.locator("#watch-message", { hasText: "notes.txt: 5 bytes" }).waitFor();
+      await page.locator("#watch-message", { hasText: "notes.txt has 5 bytes" }).waitFor();
     }
 
     await ada.reload();
-    await ada.locator("#connection[data-state=open]").waitFor();
+    await connected(ada);
     assertEquals(await ada.locator("#name").textContent(), "Ada");
     await ada.getByText("locked by <b>Grace</b>").waitFor();
-
     await ada.getByRole("button", { name: "Reconnect" }).click();
-    await ada.locator("#connection[data-state=open]").waitFor();
+    await connected(ada);
 
     await grace.getByRole("button", { name: "Log out" }).click();
-    await grace.getByRole("button", { name: "Log in" }).waitFor();
+    await grace.getByRole("button", { name: "Enter as Ada" }).waitFor();
     await ada.locator("[data-document=Contract]").getByText("free").waitFor();
     assertEquals(faults, []);
   });
 
+  test(
+    "cut and return: what was missed fills in, and the numbers are right",
+    { skip },
+    async () => {
+      const ada = await enter("Ada", {
+        context: await newContext({ reducedMotion: "no-preference" }),
+      });
+      // Somebody who is never cut says what there was.
+      const login = await fetch(`${server.url}/api/v1/login`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ name: "Observer" }),
+      });
+      const { token, cursor } = await login.json();
+      const ask = (method: string, path: string, body: unknown) =>
+        fetch(`${server.url}/api/v1/${path}`, {
+          method,
+          headers: { "Content-Type": "application/json", "X-Session-Id": token },
+          body: JSON.stringify(body),
+        }).then((response) => response.text());
+      await ask("POST", "rate", { perSecond: 50 });
+      const ticks: number[] = [];
+      const observer = createClient<Events>(`${server.url}/api/v1/sse/subscribe`, {
+        headers: { "X-Session-Id": token },
+        lastEventId: cursor,
+      });
+      observer.addEventListener("tick", (event) => ticks.push(event.json().n));
+      observer.connect();
+      await until(() => ticks.length > 0, "the first tick");
+      await ada.locator("#count-received").getByText(/^[1-9]/).waitFor();
+
+      await cutSwitch(ada).click();
+      await ada.locator("#connection[data-state=cut]").waitFor();
+      await ada.locator("#detail-state").getByText("waiting").waitFor();
+      assertMatch(await ada.locator("#detail-next").textContent() ?? "", /^\d\.\d s$|^now$/);
+      for (const name of ["Start", "Lock Budget", "Count", "Reconnect", "Log out"]) {
+        assert(await ada.getByRole("button", { name, exact: true }).isDisabled(), name);
+      }
+      const from = ticks.at(-1)! + 1;
+      await ask("POST", "lock", { document: "Budget" });
+      await until(() => ticks.at(-1)! >= from + 60, "sixty ticks");
+      const to = ticks.at(-1)!;
+      assert(await number(ada, "#count-last") < from, "the page is cut");
+
+      await cutSwitch(ada).click();
+      await ada.locator("#caught[data-state=right]").waitFor();
+      const line = (await ada.locator("#caught").textContent())!.replaceAll("\u202f", "");
+      const pattern =
+        /^Caught up (\d+) events in [\d.]+ m?s, (\d+) missed, (\d+) twice\. Away for \d+\.\d s \((\d+) to (\d+)\)\.$/;
+      const [count, missed, twice, first, last] = pattern.exec(line)?.slice(1).map(Number) ?? [];
+      assertEquals([missed, twice, count], [0, 0, last! - first! + 1], line);
+      assert(first! <= from && last! >= to, `${line}; there were ${from} to ${to}`);
+      await ada.locator("[data-document=Budget]").getByText("locked by Observer").waitFor();
+      assert(await ada.getByRole("button", { name: "Start", exact: true }).isEnabled());
+      assertEquals([await number(ada, "#count-missed"), await number(ada, "#count-twice")], [0, 0]);
+
+      await ask("DELETE", "lock", { document: "Budget" });
+      await ask("POST", "rate", { perSecond: 10 });
+      observer.close();
+    },
+  );
+
+  test("ten tabs share one connection; a cut of one is one of all", { skip }, async () => {
+    const context = await newContext();
+    const pages: Page[] = [];
+    for (let tab = 0; tab < 10; tab++) pages.push(await enter("Ada", { context }));
+    for (const page of pages) {
+      await page.locator("#detail-tabs").getByText("10 tabs").waitFor();
+      await page.locator("#connections-now").getByText("1", { exact: true }).waitFor();
+    }
+
+    const [first, last] = [pages[0]!, pages[9]!];
+    await cutSwitch(last).click();
+    for (const page of pages) await page.locator("#connection[data-state=cut]").waitFor();
+    await cutSwitch(first).click();
+    for (const page of pages) {
+      await page.locator("#caught[data-state=right]").getByText(/ 0 missed, 0 twice/).waitFor();
+    }
+
+    // One that wants a connection of its own has it, from where it was.
+    await last.getByRole("switch", { name: "Shared by tabs" }).click();
+    await last.locator("#detail-tabs").getByText("this tab’s own").waitFor();
+    await last.locator("#connections-now").getByText("2", { exact: true }).waitFor();
+    await first.locator("#detail-tabs").getByText("9 tabs").waitFor();
+    for (const page of pages) {
+      assertEquals([await number(page, "#count-missed"), await number(page, "#count-twice")], [
+        0,
+        0,
+      ]);
+    }
+  });
+
+  test("works with the keyboard alone", { skip }, async () => {
+    const page = await (await newContext()).newPage();
+    await page.goto(server.url);
+    const focused = () =>
+      page.evaluate(() => {
+        const { ariaLabel, id, textContent } = document.activeElement!;
+        const name = document.activeElement === document.body ? "" : textContent!.trim();
+        return `${ariaLabel ?? name} #${id}`;
+      });
+    const tabTo = async (what: string) => {
+      for (let pressed = 0; pressed < 80; pressed++) {
+        if ((await focused()).includes(what)) return;
+        await page.keyboard.press("Tab");
+      }
+      throw new Error(`the Tab key does not reach ${what}`);
+    };
+    await tabTo("Enter as Ada");
+    await page.keyboard.press("Enter");
+    await connected(page);
+    assertEquals(await focused(), "Cut my connection #cut");
+    await page.keyboard.press("Space");
+    await page.locator("#connection[data-state=cut]").waitFor();
+    assertEquals(await focused(), "Cut my connection #cut");
+    await page.keyboard.press("Space");
+    await page.locator("#caught[data-state=right]").waitFor();
+
+    await tabTo("#rate");
+    await page.keyboard.press("ArrowRight");
+    await page.locator("#rate-asked").getByText("20 events/s").waitFor();
+    await page.keyboard.press("ArrowLeft");
+    await tabTo("Start #sync-start");
+    await page.keyboard.press("Enter");
+    await page.locator("#sync-message").getByText(/^Done/).waitFor();
+    assertEquals(await focused(), "Start #sync-start");
+    await tabTo("Lock Roadmap");
+    await page.keyboard.press("Space");
+    await page.getByText("locked by you").waitFor();
+    assertEquals(await focused(), "Unlock Roadmap #");
+    await page.keyboard.press("Space");
+    await tabTo("#task-file");
+    await page.keyboard.press("ControlOrMeta+A");
+    await page.keyboard.type("file-1.txt");
+    await page.keyboard.press("Enter");
+    await page.locator("#task-message", { hasText: "100 lines" }).waitFor();
+    await tabTo("Log out");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Enter as Ada" }).waitFor();
+    assertEquals(await focused(), "Enter as Ada #enter-first");
+  });
+
+  test("axe finds nothing, light and dark, logged in or not, connected or not", {
+    skip,
+  }, async () => {
+    const axe = await readFile("node_modules/axe-core/axe.min.js", "utf8");
+    const page = await (await newContext()).newPage();
+    const check = async (what: string) => {
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        const found = await page.evaluate(async () => {
+          const { violations } = await Reflect.get(globalThis, "axe").run();
+          return violations.map(({ id, help, nodes }: {
+            id: string;
+            help: string;
+            nodes: { target: string[] }[];
+          }) => `${id}: ${help}: ${nodes.map(({ target }) => target.join(" ")).join(", ")}`);
+        });
+        assertEquals(found, [], `${what}, ${colorScheme}`);
+      }
+    };
+    await page.goto(server.url);
+    await page.evaluate(axe);
+    await check("before the login");
+    await page.getByRole("button", { name: "Enter as Ada" }).click();
+    await connected(page);
+    await page.getByText("The code that resumes").click();
+    await page.getByRole("button", { name: "Lock Budget" }).click();
+    await page.locator("#events tr").first().waitFor();
+    await check("connected");
+    await cutSwitch(page).click();
+    await page.locator("#connection[data-state=cut]").waitFor();
+    await check("cut");
+    await cutSwitch(page).click();
+    await page.locator("#caught[data-state=right]").waitFor();
+    await check("back");
+  });
+
   test("a reload while the server does not answer loses no session", { skip }, async () => {
-    const ada = await logIn("Ada");
+    const ada = await enter("Ada");
     await ada.route("**/api/v1/session", (route) => route.fulfill({ status: 502, body: "<html>" }));
     await ada.reload();
     await ada.getByRole("alert").getByText("The server answered 502.").waitFor();
     await ada.unroute("**/api/v1/session");
     await ada.reload();
-    await ada.locator("#connection[data-state=open]").waitFor();
+    await connected(ada);
     assertEquals(await ada.locator("#name").textContent(), "Ada");
     assertEquals(await ada.getByRole("alert").count(), 0);
   });
 
   test("without a network nothing is shown that the server did not take", { skip }, async () => {
-    const ada = await logIn("Ada");
+    const ada = await enter("Ada");
     await ada.context().setOffline(true);
     for (const press of ["Lock Roadmap", "Start"]) {
-      await ada.getByRole("button", { name: press }).click();
+      await ada.getByRole("button", { name: press, exact: true }).click();
       await ada.getByRole("alert").getByText("The server cannot be reached.").waitFor();
-      await ada.getByRole("button", { name: press, disabled: false }).waitFor();
+      await ada.getByRole("button", { name: press, exact: true, disabled: false }).waitFor();
     }
     await ada.locator("[data-document=Roadmap]").getByText("free").waitFor();
 
     await ada.getByRole("button", { name: "Reconnect" }).click();
-    await ada.locator("#connection[data-state=connecting]").waitFor();
+    await ada.locator("#connection[data-state=waiting]").waitFor();
     await ada.context().setOffline(false);
-    await ada.locator("#connection[data-state=open]").waitFor();
+    await connected(ada);
     await ada.locator("#problem").waitFor({ state: "hidden" });
   });
 
-  test(
-    "a server that drains is told; the page tries again, and asks who it is",
-    { skip },
-    async () => {
-      const leaving = await start(runtime, { WATCH: watched });
-      const ada = await logIn("Ada", leaving);
-      const ended = stop(leaving);
-      const connection = ada.locator("#connection[data-state=connecting]");
-      await connection.waitFor();
-      assertMatch(await connection.textContent() ?? "", /^attempt \d+ in \d+\.\d s$/);
-      assertEquals(await ended, 0, leaving.errors());
+  test("the server is killed and started again: the page is back, and says what happened", {
+    skip,
+  }, async () => {
+    const killed = await start(runtime, env);
+    const port = new URL(killed.url).port;
+    const ada = await enter("Ada", killed);
+    await ada.getByRole("button", { name: "Lock Budget" }).click();
+    await ada.getByText("locked by you").waitFor();
+    await ada.locator("#count-received").getByText(/^[1-9]/).waitFor();
+    process.kill(killed.process.pid!, "SIGKILL");
+    await ada.locator("#connection[data-state=waiting]").getByText("Lost, trying again").waitFor();
+    await killed.ended;
 
-      // The next one knows no session of the last.
-      const next = await start(runtime, { WATCH: watched, PORT: new URL(leaving.url).port });
-      try {
-        await ada.getByRole("alert").getByText("Your session has ended. Log in again.").waitFor();
-        assertEquals(await ada.locator("#connection").textContent(), "not connected");
-        await ada.getByLabel("Name").fill("Ada");
-        await ada.getByRole("button", { name: "Log in" }).click();
-        await ada.locator("#connection[data-state=open]").waitFor();
-        assertEquals(await ada.getByRole("alert").count(), 0);
-      } finally {
-        assertEquals(await stop(next), 0, next.errors());
-      }
-    },
-  );
+    const next = await start(runtime, { ...env, PORT: port });
+    await ada.locator("#caught").getByText(
+      /^Back; [\d.]+ m?s away\. The server has started anew .* the page has loaded the state again\.$/,
+    ).waitFor();
+    await connected(ada);
+    assertEquals(await ada.locator("#name").textContent(), "Ada");
+    // Its locks were in the memory of the one before.
+    await ada.locator("[data-document=Budget]").getByText("free").waitFor();
+    assertEquals([await number(ada, "#count-missed"), await number(ada, "#count-twice")], [0, 0]);
+
+    // Logged out elsewhere, the page says so, and knows that a login is needed.
+    const tab = await enter("Ada", { url: next.url, context: ada.context() });
+    await tab.getByRole("button", { name: "Log out" }).click();
+    await ada.getByRole("alert").getByText("Your session has ended. Log in again.").waitFor();
+    await ada.getByRole("button", { name: "Enter as Ada" }).click();
+    await connected(ada);
+    assertEquals(await ada.getByRole("alert").count(), 0);
+    assertEquals(await stop(next), 0, next.errors());
+  });
+
+  const picture = process.env.DEMO_PICTURE;
+  test("the picture of the README", {
+    skip: skip || (picture === undefined && "DEMO_PICTURE is not set"),
+  }, async () => {
+    const context = await newContext({
+      viewport: { width: 1280, height: 800 },
+      colorScheme: "light",
+      reducedMotion: "no-preference",
+    });
+    const ada = await enter("Ada", { context });
+    const grace = await enter("Grace");
+    const received = (least: number) =>
+      ada.waitForFunction(
+        (least) =>
+          Number(document.getElementById("count-last")!.textContent!.replace(/\D/g, "")) >= least,
+        least,
+      );
+    const now = () => number(ada, "#count-last");
+    await received(await now() + 120);
+    await grace.getByRole("button", { name: "Lock Budget" }).click();
+    await received(await now() + 30);
+    await cutSwitch(ada).click();
+    await grace.getByRole("button", { name: "Unlock Budget" }).click();
+    await appendFile(join(watched, "notes.txt"), "hello");
+    const there = await number(grace, "#count-last");
+    await grace.waitForFunction(
+      (least) =>
+        Number(document.getElementById("count-last")!.textContent!.replace(/\D/g, "")) >= least,
+      there + 37,
+    );
+    await cutSwitch(ada).click();
+    await ada.locator("#caught[data-state=right]").waitFor();
+    await received(await now() + 40);
+    await ada.mouse.move(0, 0);
+    await ada.screenshot({ path: picture! });
+    assert((await stat(picture!)).size <= 200_000, "at most 200 KB");
+  });
 });

@@ -29,8 +29,16 @@ export interface Server {
 }
 
 /** Starts an example, on a port of its own, and waits until it says its address. */
-export async function start(entry: string, env: Record<string, string>): Promise<Server> {
-  const child = spawn(process.execPath, [...run, `examples/${entry}.ts`], {
+export function start(entry: string, env: Record<string, string>): Promise<Server> {
+  return startWith([process.execPath, ...run, `examples/${entry}.ts`], env);
+}
+
+/** Starts an example with a command. */
+export async function startWith(
+  [program, ...args]: string[],
+  env: Record<string, string>,
+): Promise<Server> {
+  const child = spawn(program!, args, {
     cwd: root,
     env: { ...process.env, PORT: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -43,7 +51,7 @@ export async function start(entry: string, env: Record<string, string>): Promise
   const address = new Promise<string>((resolve) => {
     child.stdout.on("data", (chunk) => {
       output += chunk;
-      const found = /http:\/\/localhost:\d+/.exec(output);
+      const found = /http:\/\/(localhost|127\.0\.0\.1):\d+/.exec(output);
       if (found) resolve(found[0]);
     });
   });

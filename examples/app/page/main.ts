@@ -1,248 +1,326 @@
 /**
- * The page: logs in, listens, and shows the state of the connection and every event.
+ * The page: logs in, listens, and shows the connection, the timeline, the charts and the stories.
  *
- * Everything that comes from elsewhere is shown with `textContent`, never as markup.
+ * Who is logged in is in the page's address (`/?as=Ada`), so that one browser can be several people, a window each, and
+ * one person with several tabs. Each one's token is in the browser's storage.
  *
  * @module
  */
-import { type Client, createClient, type StreamEvent } from "../../../src/client/mod.ts";
+import type { Client, StreamEvent } from "../../../src/client/mod.ts";
 import type { Events } from "../events.ts";
+import { act, ask, identity, Refusal, showProblem, type State } from "./api.ts";
+import { Charts } from "./charts.ts";
+import { canShare, Connection } from "./connection.ts";
+import { duration, element, grouped, on, setConnected, setUsable, tell } from "./dom.ts";
+import { clearStories, listenToStories, showStories, wireStories } from "./stories.ts";
+import { type Return, Tally } from "./tally.ts";
+import { type Lane, Timeline } from "./timeline.ts";
 
-/** What the server answers a login with. */
-interface State {
-  cursor: string;
-  sessionId: string;
-  name: string;
-  documents: { document: string; lockedBy: string | null; mine: boolean }[];
-  syncing: boolean;
-  source: string;
-  watched: string;
-}
+const maxRows = 200;
+/** What the slider stands at, in events a second. */
+const rates = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+const laneOf: Partial<Record<string, Lane>> = {
+  syncProgress: "sync",
+  syncMessage: "sync",
+  documentLocked: "locks",
+  documentUnlocked: "locks",
+  ownLock: "locks",
+  taskCompleted: "task",
+  taskFailed: "task",
+  fileChanged: "files",
+};
 
-const maxRows = 500;
-let session: { id: string; client: Client<Events>; left: AbortController } | undefined;
+const timeline = new Timeline("timeline");
+const charts = new Charts();
+let tally = new Tally(showReturn);
+let connection: Connection | undefined;
+let me: State | undefined;
+/** When the newest tick was sent: the stories' events, which carry no time, lie beside it. */
+let newest = 0;
+let openedOnce = false;
+/** Whether the page has shown something else before: then the focus has to go somewhere. */
+let moved = false;
 
-/** The session's id outlives a reload of the tab; another tab has its own. */
-const remembered = sessionStorage.getItem("session");
-if (remembered) await enter(() => ask("GET", "session", undefined, remembered));
+identity.onEnd = () => leave("Your session has ended. Log in again.");
+wireStories(reload);
+wireControls();
+const name = new URLSearchParams(location.search).get("as");
+if (name) await enter(name);
 else show(false);
 
-on("login", "submit", (event) => {
-  event.preventDefault();
-  void enter(() => ask("POST", "login", { name: element<HTMLInputElement>("login-name").value }));
-});
-on("logout", "click", () => act("POST", "logout"));
-on("reconnect", "click", () => session?.client.reconnect());
-// What a click begins is shown before the server is asked: its events may be here before its answer.
-on("sync-start", "click", async () => {
-  showSync(true, 0);
-  if (await act("POST", "sync")) return;
-  showSync(false);
-  await reload();
-});
-on("sync-cancel", "click", async () => {
-  if (!await act("DELETE", "sync")) await reload();
-});
-on("task", "submit", async (event) => {
-  event.preventDefault();
-  const file = element<HTMLInputElement>("task-file").value;
-  tell("task-message", `Counting ${file}…`);
-  if (!await act("POST", "task", { file })) tell("task-message", "");
-});
-
-/** Shows the state that the server answers with, and listens from its cursor on: nothing in between is missed. */
-async function enter(load: () => Promise<State>): Promise<void> {
-  let state: State;
+/** Enters as somebody: with the token that is stored, or a new one. */
+async function enter(name: string): Promise<void> {
   try {
-    state = await load();
+    const state = await known(name) ?? await ask<State>("POST", "login", { name }, "");
+    store(state.name, state.token);
+    history.replaceState(null, "", `/?as=${encodeURIComponent(state.name)}`);
+    showProblem(undefined);
+    begin(state);
   } catch (error) {
     // A server that did not answer may yet know the session: it is not forgotten.
     show(false);
-    return showProblem(error);
+    showProblem(error);
   }
-  sessionStorage.setItem("session", state.sessionId);
-  showProblem(undefined);
+}
+
+/** The state of a session that this browser has begun before, unless it has ended. */
+async function known(name: string): Promise<State | undefined> {
+  const token = stored(name);
+  try {
+    return token ? await ask<State>("GET", "session", undefined, token) : undefined;
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 401) return undefined;
+    throw error;
+  }
+}
+
+/** Shows the state, and listens from its cursor on: nothing in between is missed. */
+function begin(state: State): void {
+  me = state;
+  identity.token = state.token;
+  tally = new Tally(showReturn);
+  openedOnce = false;
   showState(state);
   show(true);
-  listen(state);
+  connection = new Connection({
+    session: state.id,
+    token: state.token,
+    cursor: state.cursor,
+    listen,
+    changed: showConnection,
+    ended: (status) =>
+      leave(
+        status === 401
+          ? "Your session has ended. Log in again."
+          : `The server refused the stream with ${status}.`,
+      ),
+  });
+  showConnection();
 }
 
-function listen(state: State): void {
-  const left = new AbortController();
-  const client = createClient<Events>("/api/v1/sse/subscribe", {
-    headers: { "X-Session-Id": state.sessionId },
-    lastEventId: state.cursor,
-    signal: left.signal,
-  });
-  session = { id: state.sessionId, client, left };
-
-  client.addEventListener("open", () => {
-    showConnection("open", "connected");
-    showProblem(undefined);
-  });
-  client.addEventListener("reconnecting", ({ attempt, delay }) => {
-    showConnection("connecting", `attempt ${attempt} in ${(delay / 1000).toFixed(1)} s`);
-  });
-  client.addEventListener("close", ({ reason }) => {
-    if (reason === "attempts") showConnection("closed", "gave up");
-    if (reason !== "server") return;
-    leave();
-    showProblem(new Error("Your session has ended. Log in again."));
+function listen(client: Client<Events>): void {
+  // #region resume
+  client.addEventListener("tick", (event) => {
+    const late = tally.take(event.json(), Date.now()); // counts the numbers that are missing or came twice
+    // #endregion
+    const { at } = event.json();
+    newest = tally.timeOf(at);
+    timeline.add("numbers", newest, late);
+    if (!late) charts.took(Date.now() - at);
   });
   // Events were missed that the server no longer has: what is on the page may be old.
-  client.addEventListener("reset", reload);
-
-  client.addEventListener("syncProgress", (event) => {
-    const percent = Number(event.data);
-    showSync(percent < 100, percent);
-    row(event);
+  // #region resume
+  client.addEventListener("reset", reload); // the history no longer reaches back that far
+  // #endregion
+  client.addEventListener("reset", () => tally.reset());
+  client.addEventListener("stats", (event) => {
+    const stats = event.json();
+    tally.passed(stats.at, Date.now());
+    charts.add(stats);
+    showCount();
   });
-  client.addEventListener("syncMessage", (event) => {
-    tell("sync-message", event.data);
-    if (/^(Done|Cancelled|Failed)/.test(event.data)) showSync(false);
-    row(event);
-  });
-  client.addEventListener("documentLocked", (event) => {
-    const { document, by } = event.json();
-    showDocument(document, by, false);
-    row(event);
-  });
-  client.addEventListener("documentUnlocked", (event) => {
-    showDocument(event.json().document, null, false);
-    row(event);
-  });
-  client.addEventListener("taskCompleted", (event) => {
-    const { file, lines, words, bytes } = event.json();
-    tell("task-message", `${file}: ${lines} lines, ${words} words, ${bytes} bytes`);
-    row(event);
-  });
-  client.addEventListener("taskFailed", (event) => {
-    const { file, error } = event.json();
-    tell("task-message", `${file}: ${error}`);
-    row(event);
-  });
-  client.addEventListener("fileChanged", (event) => {
-    const { fileId, bytes } = event.json();
-    tell("watch-message", bytes === null ? `${fileId} is gone` : `${fileId}: ${bytes} bytes`);
-    row(event);
-  });
-
-  showConnection("connecting", "connecting");
-  client.connect();
+  client.addEventListener("rateChanged", (event) => showRate(event.json().perSecond));
+  listenToStories(client);
+  for (const [type, lane] of Object.entries(laneOf)) {
+    client.addEventListener(type, (event: StreamEvent) => {
+      timeline.add(lane!, tally.catchingUp ? newest : Date.now(), tally.catchingUp);
+      row(event);
+    });
+  }
 }
 
-/** Forgets the session: after a logout, here or elsewhere, or when the server knows it no longer. */
-function leave(): void {
-  session?.left.abort();
-  session = undefined;
-  sessionStorage.removeItem("session");
-  showConnection("closed", "not connected");
+/** Ends what is shown of a session: after a logout, here or elsewhere, or when the server knows it no longer. */
+function leave(why?: string): void {
+  if (!me) return;
+  store(me.name, undefined);
+  me = undefined;
+  identity.token = undefined;
+  connection?.close();
+  connection = undefined;
+  history.replaceState(null, "", "/");
+  document.title = "Streamside";
+  timeline.clear();
+  clearStories();
+  element("events").replaceChildren();
+  element("caught").dataset.state = "";
+  tell("caught", "");
   show(false);
+  showConnection();
+  showProblem(why ? new Error(why) : undefined);
 }
 
 /** Shows the state anew, where what is on the page may be wrong. */
 async function reload(): Promise<void> {
+  if (!me) return;
   try {
-    if (session) showState(await ask("GET", "session"));
+    showState(await ask<State>("GET", "session"));
   } catch (error) {
-    showProblem(error);
+    if (error instanceof Refusal && error.status === 401) identity.onEnd!();
+    else showProblem(error);
   }
 }
 
-/** Asks the server; its answer, or an error with what its problem details say. */
-async function ask<T>(method: string, path: string, body?: unknown, id = session?.id): Promise<T> {
-  const headers = new Headers();
-  if (id) headers.set("X-Session-Id", id);
-  if (body) headers.set("Content-Type", "application/json");
-  const response = await fetch(`/api/v1/${path}`, {
-    method,
-    headers,
-    body: body ? JSON.stringify(body) : null,
-  }).catch(() => {
-    throw new Error("The server cannot be reached.");
+function wireControls(): void {
+  for (const button of document.querySelectorAll<HTMLElement>("[data-enter]")) {
+    button.addEventListener("click", () => enter(button.dataset.enter!));
+  }
+  on("login-form", "submit", (event) => {
+    event.preventDefault();
+    void enter(element<HTMLInputElement>("login-name").value.trim());
   });
-  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
-  if (response.status === 401) leave();
-  // What stands between may answer with something else than problem details.
-  const problem: { detail?: string } = await response.json().catch(() => ({}));
-  throw new Error(problem.detail ?? `The server answered ${response.status}.`);
-}
-
-/** Asks the server for something of which only success matters; a problem is shown. */
-async function act(method: string, path: string, body?: unknown): Promise<boolean> {
-  try {
-    await ask(method, path, body);
-    if (path === "logout") leave();
-    showProblem(undefined);
-    return true;
-  } catch (error) {
-    showProblem(error);
-    return false;
-  }
+  on("logout", "click", async () => {
+    if (await act("POST", "logout")) leave();
+  });
+  on("reconnect", "click", () => connection?.reconnect());
+  on("cut", "click", () => connection?.setCut(!connection.cut));
+  on("share", "click", () => connection?.setShared(!connection.shared));
+  const slider = element<HTMLInputElement>("rate");
+  slider.max = String(rates.length - 1);
+  on("rate", "input", () => {
+    if (slider.ariaDisabled === "true") showRate(me?.perSecond ?? 0);
+    else showRate(rates[Number(slider.value)]!);
+  });
+  on("rate", "change", () => {
+    if (slider.ariaDisabled === "true") return;
+    void act("POST", "rate", { perSecond: rates[Number(slider.value)] });
+  });
+  for (const id of ["rate", "share", "logout"]) setUsable(element(id), true);
+  setConnected(false);
+  setInterval(async () => {
+    await connection?.countTabs();
+    showDetails();
+    if (connection?.state === "open") showCount();
+  }, 250);
 }
 
 function show(loggedIn: boolean): void {
   element("login").hidden = loggedIn;
-  element("stories").hidden = !loggedIn;
+  element("demo").hidden = !loggedIn;
   element("account").hidden = !loggedIn;
-  element(loggedIn ? "sync-start" : "login-name").focus();
+  element("connection").hidden = !loggedIn;
+  if (loggedIn || moved) element(loggedIn ? "cut" : "enter-first").focus({ preventScroll: true });
+  moved = true;
 }
 
 function showState(state: State): void {
+  me = state;
   tell("name", state.name);
-  tell("source", state.source);
-  tell("watch-command", `date >> ${state.watched}/notes.txt`);
   document.title = `${state.name} · Streamside`;
-  element("documents").replaceChildren();
-  for (const { document, lockedBy, mine } of state.documents) {
-    showDocument(document, lockedBy, mine);
+  const other = state.name === "Grace" ? "Ada" : "Grace";
+  const second = element<HTMLAnchorElement>("second-window");
+  second.href = `/?as=${other}`;
+  tell("second-window-name", other);
+  const tab = element<HTMLAnchorElement>("second-tab");
+  tab.href = `/?as=${encodeURIComponent(state.name)}`;
+  tell("second-tab-name", state.name);
+  showRate(state.perSecond);
+  showStories(state);
+}
+
+function showRate(perSecond: number): void {
+  const slider = element<HTMLInputElement>("rate");
+  const nearest = rates.findLastIndex((rate) => rate <= perSecond);
+  slider.value = String(nearest);
+  slider.ariaValueText = `${perSecond} events a second`;
+  tell("rate-asked", `${grouped(perSecond)} events/s`);
+  if (me) me.perSecond = perSecond;
+}
+
+/** Shows the connection's state. What is announced is the state alone, not the seconds. */
+function showConnection(): void {
+  const now = Date.now();
+  const open = connection?.state === "open";
+  const badge = element("connection");
+  const [state, text] = !connection
+    ? ["closed", "Not connected"]
+    : connection.cut
+    ? ["cut", "Cut by you"]
+    : open
+    ? ["open", "Connected"]
+    : connection.state === "connecting"
+    ? ["connecting", "Connecting"]
+    : ["waiting", "Lost, trying again"];
+  badge.dataset.state = state;
+  tell("connection-text", text!);
+  element("cut").ariaChecked = String(connection?.cut ?? false);
+  element("share").ariaChecked = String(connection?.shared ?? false);
+  setUsable(element("share"), canShare);
+  element("reconnect").ariaDisabled = String(connection?.cut ?? false);
+  setUsable(element("logout"), true);
+  setConnected(open);
+  if (open) {
+    openedOnce = true;
+    tally.opened(now);
+    timeline.opened(now);
+    showProblem(undefined);
+  } else if (connection && openedOnce) {
+    tally.lost(now);
+    timeline.lost(now);
+    if (connection.cut) {
+      element("caught").dataset.state = "";
+      tell("caught", "Cut. The server goes on sending; switch it back to see what you missed.");
+    }
   }
-  showSync(state.syncing);
+  showDetails();
 }
 
-function showConnection(state: "open" | "connecting" | "closed", text: string): void {
-  element("connection").dataset.state = state;
-  tell("connection", text);
+/** The details of the badge, which change every second. */
+function showDetails(): void {
+  if (!connection) return;
+  const { state, attempt, nextAt, openSince, lastEventId, tabs, shared } = connection;
+  const now = Date.now();
+  tell("detail-state", state === "waiting" ? "waiting" : state);
+  tell("detail-attempt", state === "open" ? "–" : String(Math.max(1, attempt)));
+  const next = nextAt === undefined
+    ? "–"
+    : nextAt > now
+    ? `${((nextAt - now) / 1000).toFixed(1)} s`
+    : "now";
+  tell("detail-next", state === "open" ? "–" : state === "connecting" ? "now" : next);
+  tell("detail-open", openSince === undefined ? "–" : duration(now - openSince));
+  tell("detail-id", lastEventId || "–");
+  const alone = canShare ? "this tab’s own" : "not shared: that takes HTTPS";
+  tell("detail-tabs", !shared ? alone : tabs === 1 ? "1 tab" : `${tabs} tabs`);
 }
 
-function showSync(running: boolean, percent?: number): void {
-  const buttons = ["sync-start", "sync-cancel"].map((id) => element<HTMLButtonElement>(id));
-  const focused = buttons.some((button) => button === document.activeElement);
-  buttons.forEach((button, index) => button.disabled = running === (index === 0));
-  // A button that can be pressed no more would leave whoever uses the keyboard nowhere.
-  if (focused) buttons.find((button) => !button.disabled)?.focus();
-  element("sync-message").ariaBusy = String(running); // a screen reader tells how it ends, not each step
-  if (percent === undefined) return;
-  element<HTMLProgressElement>("sync-progress").value = percent;
-  tell("sync-percent", `${percent} %`);
+/** The running count of the numbered events. */
+function showCount(): void {
+  tell("count-last", tally.last === undefined ? "–" : grouped(tally.last));
+  tell("count-received", grouped(tally.received));
+  tell("count-missed", grouped(tally.missed));
+  tell("count-twice", grouped(tally.twice));
+  element("count-missed").dataset.wrong = String(tally.missed > 0);
+  element("count-twice").dataset.wrong = String(tally.twice > 0);
 }
 
-function showDocument(name: string, lockedBy: string | null, mine: boolean): void {
-  const title = document.createElement("strong");
-  title.textContent = name;
-  const holder = document.createElement("span");
-  holder.textContent = mine ? "locked by you" : lockedBy ? `locked by ${lockedBy}` : "free";
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = mine ? "Unlock" : "Lock";
-  button.setAttribute("aria-label", `${button.textContent} ${name}`);
-  button.disabled = lockedBy !== null && !mine;
-  button.addEventListener("click", async () => {
-    showDocument(name, mine ? null : "you", !mine);
-    if (await act(mine ? "DELETE" : "POST", "lock", { document: name })) return;
-    showDocument(name, lockedBy, mine);
-    await reload();
-  });
-
-  const list = element("documents");
-  const item = document.createElement("li");
-  item.dataset.document = name;
-  item.append(title, holder, button);
-  const shown = [...list.children].find((li) => (li as HTMLElement).dataset.document === name);
-  const focused = shown?.contains(document.activeElement);
-  if (shown) shown.replaceWith(item);
-  else list.append(item);
-  if (focused) button.focus();
+/** Says what a return has brought. */
+function showReturn(found: Return): void {
+  timeline.filled(Date.now());
+  const { away, count, first, last, took, missed, twice, reset, restarted } = found;
+  const line = element("caught");
+  const counted = `${grouped(missed)} missed, ${grouped(twice)} twice`;
+  line.dataset.state = missed + twice > 0 ? "wrong" : "right";
+  if (restarted) {
+    tell(
+      "caught",
+      `Back; ${duration(away)} away. The server has started anew and its history with it: ` +
+        "a reset said so, and the page has loaded the state again.",
+    );
+  } else if (reset) {
+    tell(
+      "caught",
+      `Back; ${duration(away)} away, longer than the history reaches: ${grouped(missed)} ` +
+        "events are gone. A reset said so, and the page has loaded the state again.",
+    );
+  } else {
+    const range = count > 0 ? ` (${grouped(first)} to ${grouped(last)})` : "";
+    tell(
+      "caught",
+      `Caught up ${grouped(count)} events in ${duration(took)}, ${counted}. ` +
+        `Away for ${duration(away)}${range}.`,
+    );
+  }
+  showCount();
 }
 
 function row(event: StreamEvent): void {
@@ -256,24 +334,23 @@ function row(event: StreamEvent): void {
   }
   rows.prepend(line);
   while (rows.children.length > maxRows) rows.lastElementChild!.remove();
-  tell("events-count", String(Number(element("events-count").textContent) + 1));
+  element("no-events").hidden = true;
 }
 
-function showProblem(error: unknown): void {
-  element("problem").hidden = error === undefined;
-  tell("problem", error instanceof Error ? error.message : "");
+/** What the browser has stored; where it stores nothing, each window logs in anew. */
+function stored(name: string): string | undefined {
+  try {
+    return localStorage.getItem(`token of ${name}`) ?? undefined;
+  } catch {
+    return undefined;
+  }
 }
 
-function tell(id: string, text: string): void {
-  element(id).textContent = text;
-}
-
-function on(id: string, type: string, listener: (event: Event) => void): void {
-  element(id).addEventListener(type, listener);
-}
-
-function element<T extends HTMLElement = HTMLElement>(id: string): T {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no element #${id}`);
-  return found as T;
+function store(name: string, token: string | undefined): void {
+  try {
+    if (token === undefined) localStorage.removeItem(`token of ${name}`);
+    else localStorage.setItem(`token of ${name}`, token);
+  } catch {
+    // The browser denies storage.
+  }
 }
