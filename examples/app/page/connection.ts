@@ -116,7 +116,7 @@ export class Connection {
       name: session, // whose tabs share the connection
       headers: { "X-Session-Id": token },
       lastEventId: cursor, // came with the state: nothing since then is missed
-      reconnect: { maxAttempts: Infinity, maxDelay: 5000 },
+      reconnect: { maxAttempts: Infinity, maxDelay: 3000 },
       fetch: (...request) => this.#fetch(...request), // the switch that cuts it
     });
     // #endregion

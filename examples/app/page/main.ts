@@ -186,11 +186,11 @@ function wireControls(): void {
   });
   for (const id of ["rate", "share", "logout"]) setUsable(element(id), true);
   setConnected(false);
-  setInterval(async () => {
-    await connection?.countTabs();
+  setInterval(() => {
     showDetails();
     if (connection?.state === "open") showCount();
   }, 250);
+  setInterval(() => connection?.countTabs(), 1000);
 }
 
 function show(loggedIn: boolean): void {
