@@ -207,7 +207,7 @@ export class Connection implements SinkOwner {
   }
 
   /** The log is asked for what comes next. */
-  await(): void {
+  askLog(): void {
     this.#feed = "awaiting";
   }
 

@@ -466,7 +466,7 @@ export class Delivery implements ConnectionOwner {
 
   /** Catches up from the log itself, where the window does not reach back far enough. */
   async #readLog(connection: Connection): Promise<void> {
-    connection.await();
+    connection.askLog();
     const epoch = this.#epoch;
     const { head } = this.#window;
     try {
