@@ -6,6 +6,7 @@ import {
   type Client,
   type ClientErrorEvent,
   createClient,
+  readEvents,
   type StreamEvent,
 } from "../../src/client/mod.ts";
 import { collect } from "../../src/testing.ts";
@@ -67,6 +68,21 @@ export async function iterate(): Promise<void> {
   const [message] = await collect(client, "message");
   // @ts-expect-error: The data of this event is a string: read event.data
   message!.json();
+}
+
+// The events of one response, too.
+export async function answer(): Promise<void> {
+  for await (const event of readEvents<Events>(await fetch("/"))) {
+    if (event.type === "progress") event.json().toFixed();
+    // @ts-expect-error: The data of this event is a string: read event.data
+    if (event.type === "message") event.json();
+  }
+  for await (const event of readEvents(await fetch("/"))) event.json().of.any.kind;
+  // @ts-expect-error: 'at' … JSON makes a string of a Date
+  readEvents<{ at: Date }>(await fetch("/"));
+}
+export async function* answers<Events>(response: Response): AsyncGenerator<string> {
+  for await (const event of readEvents<Events>(response)) yield event.data;
 }
 
 // on() takes the names it knows, and says them.
