@@ -98,7 +98,7 @@ export interface NodeListenerOptions {
  * const listener = toNodeListener(handler);
  * fastify().all("/api/v1/sse/*", (request, reply) => {
  *   reply.hijack(); // it is answered here
- *   listener(Object.assign(request.raw, { body: request.body }), reply.raw); // whose body Fastify has read
+ *   return listener(Object.assign(request.raw, { body: request.body }), reply.raw); // whose body Fastify has read
  * });
  * ```
  */
