@@ -53,7 +53,7 @@ describe("an endless stream", () => {
     test(`of one line of ${JSON.stringify(line)} is an error`, async () => {
       await withStream(100_000, async (feed, lines) => {
         feed.push(line);
-        await give(feed, "\0".repeat(10_000), 20);
+        await give(feed, "\0".repeat(100_000), 20);
         await until(() => lines.length === 1, "the error");
         assertStringIncludes(lines[0]!, "maxEventBytes");
         assert(feed.cancelled);
