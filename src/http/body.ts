@@ -80,7 +80,9 @@ const LONGEST = 10_000;
  * (RFC 9112, 9.6). Deno.serve and node:http wait by themselves; Bun.serve does not.
  */
 export async function letFlow(request: Request): Promise<void> {
-  if (request.body && !request.bodyUsed && closes(request)) await drain(request.body.getReader());
+  // A GET has none, and a router's proxy of the request may fail at a `body` that is null (itty-router's does).
+  if (request.method === "GET" || request.method === "HEAD" || !closes(request)) return;
+  if (request.body && !request.bodyUsed) await drain(request.body.getReader());
 }
 
 function closes(request: Request): boolean {
