@@ -65,4 +65,10 @@ export type {
 } from "./src/http/types.ts";
 export type { CorsOptions } from "./src/http/cors.ts";
 export type { Message } from "./src/http/message.ts";
-export { eventStream, type EventStreamOptions, type StreamEvent } from "./src/http/event-stream.ts";
+export {
+  type EventSequence,
+  eventStream,
+  type EventStreamOptions,
+  type StreamEvent,
+  type StreamSource,
+} from "./src/http/event-stream.ts";

@@ -41,7 +41,9 @@ ${exported.join("")}
   const documents: string[];
   const known: Set<string>;
   const bar: HTMLProgressElement;
-  const model: { generate(prompt: unknown): AsyncIterable<string> };
+  const model: {
+    generate(prompt: unknown, options?: { signal: AbortSignal }): AsyncIterable<string>;
+  };
   function banner(text: string): void;
   function refresh(fileId: string): void;
   function freshToken(): Promise<string>;

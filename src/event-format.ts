@@ -27,6 +27,9 @@ export const RESET = "streamside:reset";
 /** Tells a client that its subscribe is refused for now. The data says why: a problem (RFC 9457). */
 export const UNAVAILABLE = "streamside:unavailable";
 
+/** Tells a client that the stream is complete, so that it does not ask for it again. */
+export const END = "streamside:end";
+
 /** What an event name or id must not contain: CR and LF end a line, and NUL makes a client ignore an id. */
 const LINE_BREAKER = /[\0\r\n]/;
 const LINE_BREAK = /\r\n|\r|\n/;

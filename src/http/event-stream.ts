@@ -1,11 +1,12 @@
 /**
- * One async iterable as one event stream: for a single answer that comes in pieces.
+ * One source as one event stream: for a single answer that comes in pieces.
  *
  * @module
  */
 
 import { quote, StreamsideError } from "../errors.ts";
-import { checkField, dataFields, encode, serializeData } from "../event-format.ts";
+import { checkField, dataFields, encode, END, serializeData } from "../event-format.ts";
+import { delay } from "../validate.ts";
 
 /** An event of {@link eventStream}. */
 export interface StreamEvent {
@@ -18,6 +19,15 @@ export interface StreamEvent {
   /** How long the client is told to wait before it reconnects, in ms. Default: nothing is told. */
   readonly retry?: number;
 }
+
+/** What {@link eventStream} reads: each string is the data of an event, each object an event. */
+export type EventSequence = AsyncIterable<StreamEvent | string> | Iterable<StreamEvent | string>;
+
+/**
+ * The events of an {@link eventStream}, or a function that gives them. The function is called when the reader reads for
+ * the first time. Its signal aborts when the reader has gone, also while the source waits for something.
+ */
+export type StreamSource = EventSequence | ((signal: AbortSignal) => EventSequence);
 
 /** The headers of every event stream. */
 export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
@@ -35,59 +45,113 @@ export interface EventStreamOptions {
   readonly headers?: Headers | Record<string, string> | [string, string][];
   /** The HTTP status. Default: 200. */
   readonly status?: number;
+  /**
+   * How often the stream gets a comment while the source gives nothing, in ms, so that neither the client nor a proxy takes
+   * it for dead. Infinity: never. Default: 15 000.
+   */
+  readonly heartbeat?: number;
+  /**
+   * Whether the stream ends with the event `streamside:end`, which closes Streamside's client: without it, a client asks
+   * for the stream again. `false` where the format is somebody else's. Default: true.
+   */
+  readonly end?: boolean;
 }
 
 /**
- * An async iterable as a response: each string is the data of an event, each object an event (see {@link StreamEvent}).
+ * A source as a response: each string is the data of an event, each object an event (see {@link StreamEvent}).
  *
- * The stream opens with a comment, which clients skip, so that they see at once that it is open. The iterable is asked
- * for an event only when the reader has taken the one before. When the reader goes away, the iterable is returned from
- * (its `finally` runs). If it throws, or yields something that cannot be sent, the stream breaks off with that error,
- * so that a client can tell it from an end.
+ * The stream opens with a comment, which clients skip, so that they see at once that it is open. The source is asked
+ * for an event only when the reader has taken the one before. When the reader goes away, the signal aborts and the source
+ * is returned from (its `finally` runs). A generator that waits runs its `finally` when its wait ends: so pass the signal
+ * to what it waits for. If the source throws, or yields something that cannot be sent, the stream breaks off with that
+ * error, so that a client can tell it from an end.
  *
  * @example
  * ```ts
- * return eventStream(async function* () {
- *   for await (const token of model.generate(prompt)) yield { event: "token", data: token };
- *   yield { event: "done", data: "" };
- * }());
+ * return eventStream(async function* (signal) {
+ *   for await (const token of model.generate(prompt, { signal })) yield { event: "token", data: token };
+ * });
  * ```
+ *
+ * @param source the events, or a function that gives them
+ * @param options see {@link EventStreamOptions}
+ * @throws {StreamsideError} `invalid-argument` for a heartbeat that is no time
  */
-export function eventStream(
-  iterable: AsyncIterable<StreamEvent | string> | Iterable<StreamEvent | string>,
-  options: EventStreamOptions = {},
-): Response {
-  const iterator = Symbol.asyncIterator in iterable
-    ? iterable[Symbol.asyncIterator]()
-    : iterable[Symbol.iterator]();
+export function eventStream(source: StreamSource, options: EventStreamOptions = {}): Response {
+  const { status = 200, end = true } = options;
+  const heartbeat = delay("heartbeat", options.heartbeat, 15_000);
+  const gone = new AbortController();
+  // A function is called on the first read: a HEAD is answered without it.
+  let iterator: EventIterator | undefined = typeof source === "function"
+    ? undefined
+    : iteratorOf(source);
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let waiting = false;
+
+  /** Ends what hangs on the reader. */
+  const leave = async (reason: unknown) => {
+    clearInterval(timer);
+    gone.abort(reason);
+    await iterator?.return?.();
+  };
+
+  const next = async (source: EventIterator) => {
+    try {
+      return await source.next();
+    } catch (error) {
+      // As with `for await`, a source that failed is not returned from.
+      iterator = undefined;
+      throw error;
+    }
+  };
+
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {
       // Bun sends no headers before the first bytes, and the first event may take long.
-      controller.enqueue(encode(OPENING));
+      controller.enqueue(encode(COMMENT));
     },
     async pull(controller) {
-      const { done, value } = await iterator.next();
-      if (done) return controller.close();
+      // A timer for each stream, since on workers a timer belongs to the request that has set it.
+      timer ??= setInterval(() => {
+        // What nobody has taken yet tells as much as another comment.
+        if (waiting && controller.desiredSize === 0) controller.enqueue(encode(COMMENT));
+      }, heartbeat);
+      waiting = true;
       try {
+        iterator ??= iteratorOf((source as (signal: AbortSignal) => EventSequence)(gone.signal));
+        const { done, value } = await next(iterator);
         // As with `for await`, a plain iterable may yield promises.
-        controller.enqueue(encode(formatStreamEvent(await value)));
+        const event = await value;
+        if (gone.signal.aborted) return;
+        if (!done) return controller.enqueue(encode(formatStreamEvent(event!)));
+        clearInterval(timer);
+        if (end) controller.enqueue(encode(`event: ${END}\ndata: {}\n\n`));
+        controller.close();
       } catch (error) {
-        // The stream breaks off with this error, whatever the iterable's own end brings.
-        await (async () => await iterator.return?.())().catch(() => {});
+        // The stream breaks off with this error, whatever the source's own end brings.
+        await leave(error).catch(() => {});
         throw error;
+      } finally {
+        waiting = false;
       }
     },
-    async cancel() {
-      await iterator.return?.();
-    },
+    cancel: leave,
   }, { highWaterMark: 0 });
   const headers = new Headers(options.headers);
   for (const [name, value] of Object.entries(EVENT_STREAM_HEADERS)) headers.set(name, value);
-  return new Response(stream, { status: options.status ?? 200, headers });
+  return new Response(stream, { status, headers });
 }
 
-/** A comment: clients skip it (WHATWG HTML 9.2.6). */
-const OPENING = ":\n\n";
+type EventIterator = AsyncIterator<StreamEvent | string> | Iterator<StreamEvent | string>;
+
+function iteratorOf(events: EventSequence): EventIterator {
+  return Symbol.asyncIterator in events
+    ? events[Symbol.asyncIterator]()
+    : events[Symbol.iterator]();
+}
+
+/** Clients skip it (WHATWG HTML 9.2.6). */
+const COMMENT = ":\n\n";
 
 function formatStreamEvent(value: StreamEvent | string): string {
   if (typeof value === "string") return `${dataFields(value)}\n`;

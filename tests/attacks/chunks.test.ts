@@ -196,7 +196,7 @@ describe("a chunk's buffer", () => {
 
 test("eventStream: what becomes of one response's bytes harms no other", async () => {
   const response = () => eventStream(["one", "two"]);
-  const expected = ":\n\ndata: one\n\ndata: two\n\n";
+  const expected = ":\n\ndata: one\n\ndata: two\n\nevent: streamside:end\ndata: {}\n\n";
   for (const [name, way] of Object.entries(ways)) {
     if (unsupported(name)) continue;
     const bodies = await way(response());

@@ -4,16 +4,21 @@
  * @module
  */
 import { describe, test } from "node:test";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { eventStream, type StreamEvent, StreamsideError } from "../../mod.ts";
+import { createClient } from "../../src/client/mod.ts";
 import {
   EventReader,
   RawClient,
+  serve,
   servers,
   type TestServer,
   until,
   within,
 } from "../server-helpers.ts";
+
+/** How a stream ends. */
+const END = "event: streamside:end\ndata: {}\n\n";
 
 type Source = AsyncIterable<StreamEvent | string> | Iterable<StreamEvent | string>;
 
@@ -70,6 +75,7 @@ for (const [name, serve] of Object.entries(servers)) {
           { data: "a\nb\nc" },
           { data: "" },
           { event: "done", data: "null" },
+          { event: "streamside:end", data: "{}" },
         ]);
       }));
 
@@ -104,8 +110,9 @@ for (const [name, serve] of Object.entries(servers)) {
         }
         assert(made < total, "it stops making what nobody takes");
         const rest = await reader.rest();
-        assertEquals(rest.length, total - 1);
-        assertEquals(parseInt(rest.at(-1)!.data!), total - 1);
+        assertEquals(rest.at(-1)!.event, "streamside:end");
+        assertEquals(rest.length, total);
+        assertEquals(parseInt(rest.at(-2)!.data!), total - 1);
       });
     });
 
@@ -239,7 +246,7 @@ describe("what an eventStream cannot send", () => {
     const response = eventStream(events as Iterable<string>);
     assertEquals(
       await response.text(),
-      ":\n\ndata: a\n\nevent: b\ndata: 1\n\ndata: c\n\n",
+      `:\n\ndata: a\n\nevent: b\ndata: 1\n\ndata: c\n\n${END}`,
     );
     const rejected = [Promise.reject(new Error("the model is gone"))] as Iterable<unknown>;
     const { error } = await broken(rejected as Iterable<string>);
@@ -283,6 +290,115 @@ describe("what an eventStream cannot send", () => {
     assertEquals(response.headers.get("x-own"), "1");
     assertEquals(response.headers.get("content-type"), "text/event-stream");
     assertEquals(response.headers.get("cache-control"), "no-cache, no-transform");
-    assertEquals(await response.text(), ":\n\ndata: a\n\n");
+    assertEquals(await response.text(), `:\n\ndata: a\n\n${END}`);
+  });
+});
+
+describe("eventStream and its reader", () => {
+  test("a function gets a signal, which aborts when the reader goes while the source waits", async () => {
+    for (const [, serve] of Object.entries(servers)) {
+      let signal: AbortSignal | undefined;
+      let ended = "";
+      const server = await serve(() =>
+        eventStream(async function* (given) {
+          signal = given;
+          try {
+            yield "first";
+            await new Promise((_, reject) => given.addEventListener("abort", reject));
+          } finally {
+            ended = "finally";
+          }
+        })
+      );
+      try {
+        const response = await within(fetch(server.url), "the headers");
+        const reader = response.body!.getReader();
+        let text = "";
+        while (!text.includes("first")) {
+          text += new TextDecoder().decode((await within(reader.read(), "the event")).value);
+        }
+        assertEquals(signal!.aborted, false);
+        await reader.cancel();
+        await until(() => ended === "finally", "the source to end");
+        assert(signal!.aborted);
+      } finally {
+        await server.close();
+      }
+    }
+  });
+
+  test("a function is called when the stream is read, and one that throws breaks it off", async () => {
+    let calls = 0;
+    const { body } = eventStream(() => {
+      calls++;
+      throw new Error("no model");
+    });
+    assertEquals(calls, 0);
+    const reader = body!.getReader();
+    assertEquals((await reader.read()).value?.length, 3);
+    await assertRejects(() => reader.read());
+    assertEquals(calls, 1);
+    const gone = eventStream(() => {
+      calls++;
+      return [];
+    });
+    await gone.body!.cancel();
+    assertEquals(calls, 1);
+  });
+
+  test("a signal is told of the source's own end, too, when it yields what cannot be sent", async () => {
+    let signal: AbortSignal | undefined;
+    const response = eventStream((given) => {
+      signal = given;
+      return [{ event: "two\nlines" }];
+    });
+    await assertRejects(() => response.text());
+    assert(signal!.aborted);
+  });
+
+  test("a source that waits gets comments in between, and no more than are read", async () => {
+    let give!: () => void;
+    const waits = new Promise<void>((resolve) => give = resolve);
+    const response = eventStream(async function* () {
+      await waits;
+      yield "at last";
+    }, { heartbeat: 5 });
+    const reader = response.body!.getReader();
+    const decoder = new TextDecoder();
+    const read = async () => decoder.decode((await within(reader.read(), "a chunk")).value);
+    for (let i = 0; i < 5; i++) assertEquals(await read(), ":\n\n");
+    // While nobody reads, comments do not pile up.
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    give();
+    let text = "";
+    while (!text.includes(END)) text += await read();
+    assert(/^(:\n\n){0,2}data: at last\n\n(:\n\n)?event/.test(text), text);
+    assertEquals((await reader.read()).done, true);
+  });
+
+  test("a heartbeat that is no time is refused", () => {
+    for (const heartbeat of [0, -1, NaN, "15"]) {
+      const error = assertThrows(() => eventStream([], { heartbeat: heartbeat as number }));
+      assertEquals((error as StreamsideError).code, "invalid-argument");
+    }
+  });
+
+  test("its end closes a client, and end: false leaves that out", async () => {
+    for (const end of [true, false]) {
+      let requests = 0;
+      const server = await serve(() => {
+        requests++;
+        return eventStream(["an answer"], { end });
+      });
+      const client = createClient(server.url, { reconnect: { delay: 1 } });
+      const reasons: string[] = [];
+      client.addEventListener("close", ({ reason }) => reasons.push(reason));
+      client.connect();
+      await until(() => end ? reasons.length > 0 : requests > 1, "the end, or the next request");
+      client.close();
+      await server.close();
+      assertEquals(reasons, [end ? "ended" : "closed"]);
+      if (end) assertEquals(requests, 1);
+    }
   });
 });
