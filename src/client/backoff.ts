@@ -8,9 +8,9 @@
 /** How to reconnect after a connection failed or ended. Every member has a default. */
 export interface ReconnectOptions {
   /**
-   * Wait before the first attempt, in milliseconds. The stream's `retry:` takes its place where it is not given; where it is,
-   * the longer of the two counts. So with 100 a client of a Streamside hub goes on waiting 2000, until the hub is made with
-   * a shorter `retry`. Default 2000.
+   * Wait before the first attempt, in milliseconds. If it is given, the longer of it and the stream's `retry:` counts;
+   * if not, `retry:` alone. So with 100 a client of a Streamside hub still waits 2000, unless the hub is made with a
+   * shorter `retry`. Default 2000.
    */
   delay?: number;
   /** What the wait is multiplied by with each further attempt. Default 2. */

@@ -29,8 +29,9 @@ export type ResponseEventOf<Events> = {
 }[keyof Events & string];
 
 /**
- * Iterates over the events of one response, as they arrive, and ends with its stream. Nothing is sent again. Leaving the
- * loop cancels the body. All events are given as they were sent, `streamside:end` of a hub's run or of `eventStream` too.
+ * Iterates over the events of one response as they arrive, and ends with its stream. Nothing is sent again. Leaving the
+ * loop cancels the body. It gives all events as they were sent, also the `streamside:end` of `eventStream` or of a
+ * hub's run.
  *
  * @example
  * ```ts
@@ -42,7 +43,7 @@ export type ResponseEventOf<Events> = {
  * }
  * ```
  *
- * @param response what `fetch` gave; its body is not to be read yet
+ * @param response what `fetch` gave, with its body unread
  * @param options see {@link ReadEventsOptions}
  * @throws a `RefusedError` with status and problem, if the response has another status than 200, another type than
  *   `text/event-stream`, or says that there is no stream for now; what `fetch` throws when the connection breaks; an
@@ -74,7 +75,7 @@ export async function* readEvents<Events extends CheckedEvents<Events> = Record<
   try {
     signal?.throwIfAborted();
     for (;;) {
-      // An abort cancels the body, and that ends a read that waits.
+      // An abort cancels the body, which ends a waiting read.
       const { value, done } = await reader.read();
       signal?.throwIfAborted();
       if (done) return;

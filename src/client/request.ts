@@ -7,7 +7,10 @@
 /** A `fetch`, called with a URL and with headers as a plain object. */
 export type Fetch = (url: string, init: RequestInit) => Response | Promise<Response>;
 
-/** A handler of Streamside's as a `fetch`: it takes a `Request`, and is known by its `subscribe`. Any other stays as it is. */
+/**
+ * A Streamside handler as a `fetch`: it takes a `Request`, and is known by its `subscribe`. Any other `fetch` stays as
+ * it is.
+ */
 export function fetchOf(given: Fetch): Fetch {
   if (!("subscribe" in given)) return given;
   const handler = given as unknown as (request: Request) => Promise<Response>;

@@ -34,8 +34,8 @@ type End = { close: CloseReason } | { retry: number; attempt: number };
 const END = "streamside:end";
 
 /**
- * The idempotent methods (RFC 9110, 9.2.2), and those of other standards that read. A request with another method is not
- * sent again by itself: it may have done what it was for, and may do it twice.
+ * The idempotent methods (RFC 9110, 9.2.2), and methods of other standards that only read. A request with another
+ * method is not sent again by itself: the server may have done what it asks for already, and would do it twice.
  */
 const IDEMPOTENT = /^(GET|HEAD|OPTIONS|TRACE|PUT|DELETE|QUERY|REPORT|SEARCH|PROPFIND)$/i;
 
@@ -127,13 +127,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       ? told || undefined
       : told;
     const policy = { ...reconnect, maxAttempts: this.#maxAttempts };
-    // The standard's wait is what the stream asks for, to the millisecond, unless attempts fail.
+    // By the standard, the wait is exactly what the stream asks for, unless attempts fail.
     if (standard && attempt === 1) policy.jitter = 0;
     const retry = Math.max(backoff(attempt, policy, base), atLeast);
     return retry === Infinity ? { close: "attempts" } : { retry, attempt };
   }
 
-  /** Whether the request may be sent again though nobody asked for it. */
+  /** Whether the request may be sent again by itself. */
   get #repeatable(): boolean {
     return IDEMPOTENT.test(this.options.method ?? "GET");
   }
@@ -269,7 +269,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   #refused(error: RefusedError, response: Response): void {
     const { status, problem } = error;
     const failure = { error, status, problem };
-    // The server has nothing to say, and that is no failure.
+    // The server has nothing to say, which is no failure.
     if (status === 204 && !this.options.standard) return this.#close("ended");
     const temporary = !this.options.standard &&
       (isStream(response) || /^(408|429|5..)$/.test(String(response.status)));
@@ -293,7 +293,8 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     };
     const deliver = (type: string, data: string) => {
       if (this.#state !== state) return;
-      // What brings an event is no failure; the library's own events come from a hub that fails, too.
+      // An attempt that brings an event is no failure. The library's own events do not count: a failing hub sends them,
+      // too.
       if (this.#attempts && !type.startsWith("streamside:")) this.#attempts = 0;
       this.deliver(new StreamMessage(type, data, this.lastEventId, origin, this));
       if (type === END && !standard && this.#state === state) this.#close("ended");

@@ -18,12 +18,12 @@ export const RESET = "streamside:reset";
 /** The client's own events. Events of the stream with these names are different ones. */
 const OWN = ["open", "error", "reconnecting", "reset", "close"];
 
-/** What a client failed of. */
+/** Why a client failed. */
 interface Failure {
   error: unknown;
 }
 
-/** What an iterator reads: an event, or after the last one what the client failed of. */
+/** What an iterator reads: an event, or after the last one, why the client failed. */
 type Item = StreamMessage | Failure;
 
 /** Ends an iterator. */
@@ -211,7 +211,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
     this.dispatchEvent(Object.assign(new Event(type), detail));
   }
 
-  /** Ends the iterators: the client has closed for good. They throw what it failed of. */
+  /** Ends the iterators: the client has closed for good. If it failed, they throw the reason. */
   protected end(failure?: Failure): void {
     this.#ended = { failure };
     for (const [reader] of this.#readers) finish(reader, failure);

@@ -32,9 +32,9 @@ export interface ClientOptions {
    */
   headers?: RequestHeaders | (() => RequestHeaders | Promise<RequestHeaders>);
   /**
-   * The method. If it is not idempotent (RFC 9110, 9.2.2), such as `POST`, the request is not sent again by itself: then
-   * `reconnect.maxAttempts` is 0 and `wake` is `false`, unless you set them. The second try after a 401 stays. Default
-   * `GET`.
+   * The method. If it is not idempotent (RFC 9110, 9.2.2), such as `POST`, the request is not sent again by itself:
+   * then `reconnect.maxAttempts` is 0 and `wake` is `false`, unless you set them. After a 401 it is still tried a
+   * second time. Default `GET`.
    */
   method?: string;
   /** The request's body, for a method that has one. Each attempt sends it, so it is no stream. Default: none. */
@@ -216,9 +216,9 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
    * Iterates over the events of the stream from this call on, of one type or of all, until the client closes. Events
    * wait in memory until they are taken. Leaving the loop ends it.
    *
-   * When the server refuses, or all attempts failed (the reasons `server` and `attempts`), it throws what the last `error`
-   * event had as its `error`: a `RefusedError` with status and problem where the server answered. After `closed`,
-   * `aborted` and `ended` it just ends.
+   * If the server refuses, or all attempts failed (the reasons `server` and `attempts`), it throws the `error` of the
+   * last `error` event: a `RefusedError` with status and problem, if the server refused. After `closed`, `aborted` and
+   * `ended` it just ends.
    *
    * @example
    * ```ts

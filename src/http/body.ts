@@ -18,8 +18,8 @@ export interface BodyLimits {
 /**
  * The JSON body of a request.
  *
- * @throws {Problem} 500 if it was read already, 415 for another type or a content coding, 413 if it is too large, 408 if it takes too long, 400 if
- *   it is not UTF-8 or not JSON
+ * @throws {Problem} 500 if it was read already, 415 for another type or a content coding, 413 if it is too large, 408
+ *   if it takes too long, 400 if it is not UTF-8 or not JSON
  */
 export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
   const type = request.headers.get("Content-Type")?.split(";", 1)[0]?.trim().toLowerCase();

@@ -29,10 +29,10 @@ export interface Cors {
 const HEADERS = ["Authorization", "Content-Type", "Last-Event-ID", "X-Session-Id"];
 
 /**
- * The allow-list that a handler's option stands for.
+ * The allow-list of a handler's option.
  *
- * @throws {StreamsideError} `invalid-argument` for an invalid origin, which would never match or match too much, and for
- *   an invalid header name
+ * @throws {StreamsideError} `invalid-argument` for an invalid header name, and for an invalid origin, which would never
+ *   match or match too much
  */
 export function corsOf(option: readonly string[] | CorsOptions): Cors {
   const isLong = typeof option === "object" && option !== null && !Array.isArray(option);

@@ -87,8 +87,8 @@ function handle<Context>(answering: Answering<Context>): Handling<Context> {
 const ANSWERING: unique symbol = Symbol.for(`streamside.answering@${VERSION}`);
 
 /**
- * What is beneath a handler made by this version, for an entry point that needs no `Response`. `undefined` for any other function.
- * It reads only a request's method, URL, headers and body.
+ * What is beneath a handler made by this version, for an entry point that needs no `Response`. `undefined` for any
+ * other function. It reads only a request's method, URL, headers and body.
  */
 export function answeringOf(
   handler: (request: Request, context: never) => unknown,

@@ -28,8 +28,8 @@ export interface HandlerOptions<I extends Identity = Identity, Context = unknown
    * 500 without details. For a subscribe, see `unavailable`.
    *
    * `context` is the second argument that the handler was called with, as it is: `{ req, res }` from `toNodeListener`,
-   * Deno's `info`, Bun's `server`, a worker's `env`, or what your router gives, such as Hono's `c`. Declare its type here
-   * and the handler asks for it.
+   * Deno's `info`, Bun's `server`, a worker's `env`, or what your router gives, such as Hono's `c`. Declare its type
+   * here and the handler asks for it.
    */
   readonly authenticate: (
     request: Request,

@@ -42,8 +42,8 @@ import type {
 /**
  * Creates a hub.
  *
- * @throws {StreamsideError} `invalid-argument` for an option out of range, `invalid-event` for a heartbeat's name that no
- *   event can have
+ * @throws {StreamsideError} `invalid-argument` for an option out of range, `invalid-event` for an invalid name of a
+ *   heartbeat
  * @example
  * ```ts
  * interface Events { syncProgress: number; fileChanged: { fileId: string } }

@@ -23,8 +23,8 @@ export interface HubOptions {
    */
   readonly log?: Log;
   /**
-   * How often an open stream that gets nothing else gets a heartbeat, in ms: a comment, or with `{ interval, event }` an
-   * event. Default: 15 000.
+   * How often an open stream that gets nothing else gets a heartbeat, in ms: a comment, or with `{ interval, event }`
+   * an event. Default: 15 000.
    */
   readonly heartbeat?: number | HeartbeatOptions;
   /** How long clients are told to wait before they reconnect, in ms (`retry`, WHATWG HTML 9.2.6). Default: 2 000. */

@@ -13,15 +13,15 @@ export interface HistoryOptions {
   /** At most this many events. Default: 100 000. */
   readonly events?: number;
   /**
-   * At most this many bytes of memory, within a fifth: an event takes its text, its address, key and `except`, and 160 to
-   * 240 bytes for the entry and the indexes. Default: 33 554 432 (32 MiB): some 100 000 events of 150 bytes as they go
-   * out.
+   * At most this many bytes of memory, within a fifth: an event takes its text, its address, key and `except`, and 160
+   * to 240 bytes for the entry and the indexes. Default: 33 554 432 (32 MiB): some 100 000 events of 150 bytes as they
+   * go out.
    */
   readonly bytes?: number;
   /**
-   * No event older than this, in ms, since it was appended in this process, or since this process was told of it. It goes
-   * by the time that passes, as far as the process runs, and not by the system's clock; within a hundredth. Default:
-   * 600 000 (ten minutes).
+   * No event older than this, in ms, since it was appended in this process, or since this process was told of it. It
+   * goes by the time that passes, as far as the process runs, and not by the system's clock; within a hundredth.
+   * Default: 600 000 (ten minutes).
    */
   readonly age?: number;
 }
@@ -106,7 +106,8 @@ export class History {
 
   /**
    * An empty history that begins after a position. `index` tells how many bytes the index of its entries takes; without
-   * it, each entry is counted as the only one of its address and key, so that a log does not outgrow the window over it.
+   * it, each entry is counted as the only one of its address and key, so that a log does not outgrow the window over
+   * it.
    *
    * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
    */
