@@ -69,6 +69,6 @@ export {
   type EventSequence,
   eventStream,
   type EventStreamOptions,
-  type StreamEvent,
+  type SourceEvent,
   type StreamSource,
 } from "./src/http/event-stream.ts";

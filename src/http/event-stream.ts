@@ -9,7 +9,7 @@ import { checkField, dataFields, encode, END, serializeData } from "../event-for
 import { delay } from "../validate.ts";
 
 /** An event of {@link eventStream}. */
-export interface StreamEvent {
+export interface SourceEvent {
   /** Its name. Default: none, which clients see as `message`. */
   readonly event?: string;
   /** A string goes out as it is, anything else as JSON. Default: an empty string. */
@@ -21,7 +21,7 @@ export interface StreamEvent {
 }
 
 /** What {@link eventStream} reads: each string is the data of an event, each object an event. */
-export type EventSequence = AsyncIterable<StreamEvent | string> | Iterable<StreamEvent | string>;
+export type EventSequence = AsyncIterable<SourceEvent | string> | Iterable<SourceEvent | string>;
 
 /**
  * The events of an {@link eventStream}, or a function that gives them. The function is called when the reader reads for
@@ -58,7 +58,7 @@ export interface EventStreamOptions {
 }
 
 /**
- * A source as a response: each string is the data of an event, each object an event (see {@link StreamEvent}).
+ * A source as a response: each string is the data of an event, each object an event (see {@link SourceEvent}).
  *
  * The stream opens with a comment, which clients skip, so that they see at once that it is open. The source is asked
  * for an event only when the reader has taken the one before. When the reader goes away, the signal aborts and the source
@@ -123,7 +123,7 @@ export function eventStream(source: StreamSource, options: EventStreamOptions = 
         // As with `for await`, a plain iterable may yield promises.
         const event = await value;
         if (gone.signal.aborted) return;
-        if (!done) return controller.enqueue(encode(formatStreamEvent(event!)));
+        if (!done) return controller.enqueue(encode(formatSourceEvent(event!)));
         clearInterval(timer);
         if (end) controller.enqueue(encode(`event: ${END}\ndata: {}\n\n`));
         controller.close();
@@ -142,7 +142,7 @@ export function eventStream(source: StreamSource, options: EventStreamOptions = 
   return new Response(stream, { status, headers });
 }
 
-type EventIterator = AsyncIterator<StreamEvent | string> | Iterator<StreamEvent | string>;
+type EventIterator = AsyncIterator<SourceEvent | string> | Iterator<SourceEvent | string>;
 
 function iteratorOf(events: EventSequence): EventIterator {
   return Symbol.asyncIterator in events
@@ -153,7 +153,7 @@ function iteratorOf(events: EventSequence): EventIterator {
 /** Clients skip it (WHATWG HTML 9.2.6). */
 const COMMENT = ":\n\n";
 
-function formatStreamEvent(value: StreamEvent | string): string {
+function formatSourceEvent(value: SourceEvent | string): string {
   if (typeof value === "string") return `${dataFields(value)}\n`;
   if (
     typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value)

@@ -13,7 +13,7 @@
  */
 
 import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
-import { COUNT, HUB, OPEN, type OpenableHub } from "../hub/hub.ts";
+import { CONNECT, COUNT, HUB, type InternalHub } from "../hub/hub.ts";
 import { Turns } from "../hub/turns.ts";
 import type { EventMap, Hub, SendResult } from "../hub/types.ts";
 import { bound, delay, isName, NAME } from "../validate.ts";
@@ -59,9 +59,9 @@ export function createHandler<Events extends EventMap, I extends Identity, Conte
 }
 
 /** A hub of this version, whichever copy of the library made it. */
-function openable(hub: unknown): OpenableHub {
-  const version = (hub as Partial<OpenableHub> | null | undefined)?.[HUB];
-  if (version === VERSION) return hub as OpenableHub;
+function openable(hub: unknown): InternalHub {
+  const version = (hub as Partial<InternalHub> | null | undefined)?.[HUB];
+  if (version === VERSION) return hub as InternalHub;
   throw new StreamsideError(
     "invalid-argument",
     version === undefined
@@ -120,7 +120,7 @@ type Route<Context> = [
 ];
 
 class Routes<I extends Identity, Context> {
-  readonly #hub: OpenableHub;
+  readonly #hub: InternalHub;
   readonly #options: HandlerOptions<I, Context>;
   readonly #basePath: string;
   readonly #cors: Cors;
@@ -132,7 +132,7 @@ class Routes<I extends Identity, Context> {
   /** Each path below the base path, its method, and what answers it. */
   readonly #routes = new Map<string, Route<Context>>();
 
-  constructor(hub: OpenableHub, options: HandlerOptions<I, Context>) {
+  constructor(hub: InternalHub, options: HandlerOptions<I, Context>) {
     this.#hub = hub;
     this.#options = options;
     this.#basePath = pathOf(options.basePath ?? "/api/v1/sse");
@@ -235,7 +235,7 @@ class Routes<I extends Identity, Context> {
     lastEventId: string | null,
   ): Promise<Answer> {
     // First: while everyone is refused and keeps coming back, `authenticate` is not called for each.
-    this.#hub.assertOpen();
+    this.#hub.assertAccepting();
     const requestedAt = this.#hub.cursor();
     const identity = await this.#authenticate(request, context);
     const granted = new Set(identity.channels);
@@ -250,11 +250,11 @@ class Routes<I extends Identity, Context> {
       }
     }
     if (request.method === "HEAD") {
-      this.#hub.assertOpen();
+      this.#hub.assertAccepting();
       return streamAnswer(null);
     }
     try {
-      return streamAnswer(this.#hub[OPEN](identity.session, {
+      return streamAnswer(this.#hub[CONNECT](identity.session, {
         channels: wanted.length > 0 ? wanted : granted,
         lastEventId,
         requestedAt,
@@ -334,8 +334,8 @@ class Routes<I extends Identity, Context> {
   }
 
   #health(): Promise<Answer> {
-    const { draining, isOpen } = this.#hub;
-    const status = draining ? "draining" : isOpen ? "ok" : "log-unavailable";
+    const { draining, hasReachedLog } = this.#hub;
+    const status = draining ? "draining" : hasReachedLog ? "ok" : "log-unavailable";
     return Promise.resolve(jsonAnswer(status === "ok" ? 200 : 503, { status }));
   }
 

@@ -21,11 +21,11 @@ import {
   type Group,
 } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
-import { type Range, select } from "./read.ts";
+import { type ReadRange, select } from "./read.ts";
 import { Registry } from "./registry.ts";
 import { Chunk } from "./sink.ts";
 import { sleep, Turns } from "./turns.ts";
-import { Window } from "./window.ts";
+import { LogWindow } from "./window.ts";
 
 /** An instruction to all hubs of a log: end the connections of the session that it is addressed to. */
 export const DISCONNECT: string = `${RESERVED_PREFIX}disconnect`;
@@ -92,7 +92,7 @@ export class Delivery implements ConnectionOwner {
   readonly #options: DeliveryOptions;
   readonly #observer: DeliveryObserver;
   #epoch = "";
-  #window: Window;
+  #window: LogWindow;
   #disconnects = new Disconnects(0);
   /** The last position that a fan-out covered, or is covering. */
   #flushed = 0;
@@ -105,13 +105,13 @@ export class Delivery implements ConnectionOwner {
   readonly #turns = new Turns();
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble, which readers that come together share. */
-  #opening: { position: number; chunk: Chunk } | undefined;
+  #lastPreamble: { position: number; chunk: Chunk } | undefined;
 
   /** Delivery of what a log holds. Nothing is delivered before {@link Delivery.open}. */
   constructor(options: DeliveryOptions, observer: DeliveryObserver) {
     this.#options = options;
     this.#observer = observer;
-    this.#window = new Window(options.history, 0);
+    this.#window = new LogWindow(options.history, 0);
   }
 
   /** Where the log stands, as a cursor; `undefined` before the log is open. */
@@ -153,11 +153,11 @@ export class Delivery implements ConnectionOwner {
       this.#dismiss(entry);
     }
     this.#epoch = epoch;
-    this.#window = new Window(this.#options.history, head);
+    this.#window = new LogWindow(this.#options.history, head);
     this.#disconnects = new Disconnects(head);
     this.#flushed = head;
     this.#settled = head;
-    this.#opening = undefined;
+    this.#lastPreamble = undefined;
     for (const connection of this.registry.connections) {
       connection.openedAt = head;
       if (connection.endsAt < Infinity) this.end(connection, "disconnect");
@@ -225,11 +225,11 @@ export class Delivery implements ConnectionOwner {
     if (isLost) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
     // Not the position of a fan-out under way, which may not have reached this connection yet.
     const position = lagging ? cursor : Math.max(cursor, this.#settled);
-    if (this.#opening?.position !== position) {
+    if (this.#lastPreamble?.position !== position) {
       const text = `retry: ${this.#options.retry}\nid: ${formatCursor(this.#epoch, position)}\n\n`;
-      this.#opening = { position, chunk: new Chunk(encode(text), 0) };
+      this.#lastPreamble = { position, chunk: new Chunk(encode(text), 0) };
     }
-    return this.#opening.chunk;
+    return this.#lastPreamble.chunk;
   }
 
   /** Ends a connection: its stream ends after `last`, or at once when the reader takes nothing. */
@@ -336,7 +336,7 @@ export class Delivery implements ConnectionOwner {
 
   async #fanOut(): Promise<void> {
     const window = this.#window;
-    const range: Range = {
+    const range: ReadRange = {
       from: this.#settled,
       to: window.head,
       limit: this.#options.maxBufferedBytes,
@@ -374,13 +374,13 @@ export class Delivery implements ConnectionOwner {
   }
 
   /** Lets others work. Whether the log started over meanwhile: everyone has been reset then. */
-  async #isVoidAfterPause(window: Window): Promise<boolean> {
+  async #isVoidAfterPause(window: LogWindow): Promise<boolean> {
     await this.#turns.next();
     return window !== this.#window;
   }
 
   /** The recipients of a range: groups, which share chunks, and connections that get events of their own. */
-  #recipients(range: Range, everyone: boolean): {
+  #recipients(range: ReadRange, everyone: boolean): {
     groups: Iterable<Group>;
     alone: Set<Connection> | undefined;
     leaving: Connection[];
@@ -410,7 +410,7 @@ export class Delivery implements ConnectionOwner {
     return { groups: everyone ? this.registry.groups : groups, alone, leaving };
   }
 
-  #deliverAlone(connection: Connection, range: Range, heartbeat: Chunk | undefined): void {
+  #deliverAlone(connection: Connection, range: ReadRange, heartbeat: Chunk | undefined): void {
     const from = Math.max(connection.cursor, range.from);
     const to = Math.min(range.to, connection.endsAt);
     if (connection.lagging || connection.ended || from >= to) return;
@@ -424,7 +424,7 @@ export class Delivery implements ConnectionOwner {
     }
   }
 
-  #deliver(connection: Connection, range: Range, chunk: Chunk, position: number): void {
+  #deliver(connection: Connection, range: ReadRange, chunk: Chunk, position: number): void {
     if (!connection.ready) {
       connection.cursor = Math.max(connection.cursor, range.from);
       connection.lag();

@@ -78,7 +78,7 @@ const COUNTERS = {
 };
 
 /** How the handler opens a connection without a stream, for a sink of the entry point. */
-export const OPEN: unique symbol = Symbol.for(`streamside.open@${VERSION}`);
+export const CONNECT: unique symbol = Symbol.for(`streamside.connect@${VERSION}`);
 
 /** How the handler counts its refusals. */
 export const COUNT: unique symbol = Symbol.for(`streamside.count@${VERSION}`);
@@ -87,20 +87,20 @@ export const COUNT: unique symbol = Symbol.for(`streamside.count@${VERSION}`);
 export const HUB: unique symbol = Symbol.for("streamside.hub");
 
 /** A hub of {@link createHub}, as the handler sees it. */
-export interface OpenableHub extends Hub {
+export interface InternalHub extends Hub {
   /** The version that made it. */
   readonly [HUB]: string;
   /** It has reached its log, and takes subscribers. */
-  readonly isOpen: boolean;
+  readonly hasReachedLog: boolean;
   /** Throws if it takes no subscribers: while it drains, is full, or has not reached its log. */
-  assertOpen(): void;
+  assertAccepting(): void;
   /** As {@link Hub.subscribe}, for a sink that is set later. */
-  [OPEN](session: string, options?: SubscribeOptions): SinkOwner;
+  [CONNECT](session: string, options?: SubscribeOptions): SinkOwner;
   /** Counts one refusal. */
   [COUNT](refused: "refusedBodies" | "refusedQueries"): void;
 }
 
-class LogHub implements OpenableHub {
+class LogHub implements InternalHub {
   readonly [HUB]: string = VERSION;
   readonly maxEventBytes: number;
   readonly logger: Logger;
@@ -192,13 +192,13 @@ class LogHub implements OpenableHub {
     return this.#closing !== undefined;
   }
 
-  get isOpen(): boolean {
+  get hasReachedLog(): boolean {
     return this.#delivery.epoch !== "";
   }
 
-  assertOpen(): void {
+  assertAccepting(): void {
     if (this.draining) throw closed();
-    if (!this.isOpen) throw notOpen();
+    if (!this.hasReachedLog) throw logNotReached();
     // A session that replaces its own connection always finds room.
     if (this.#onSessionLimit === "refuse") this.#assertRoom();
   }
@@ -233,15 +233,15 @@ class LogHub implements OpenableHub {
   }
 
   subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array> {
-    return streamOf(this[OPEN](session, options));
+    return streamOf(this[CONNECT](session, options));
   }
 
-  [OPEN](session: string, options: SubscribeOptions = {}): Connection {
+  [CONNECT](session: string, options: SubscribeOptions = {}): Connection {
     checkName("session", session);
     const channels = channelsOf(options);
     const lastEventId = lastEventIdOf(options);
     const { deadline, deadlineReason } = this.#deadline(options.expires);
-    this.assertOpen();
+    this.assertAccepting();
     this.#assertConnected(session, options.requestedAt);
     this.#admit(session, channels);
     const { epoch } = this.#delivery;
@@ -259,7 +259,7 @@ class LogHub implements OpenableHub {
 
   cursor(): string {
     const cursor = this.#delivery.cursor;
-    if (cursor === undefined) throw notOpen();
+    if (cursor === undefined) throw logNotReached();
     return cursor;
   }
 
@@ -570,7 +570,7 @@ function closed(): StreamsideError {
   );
 }
 
-function notOpen(): StreamsideError {
+function logNotReached(): StreamsideError {
   return new StreamsideError(
     "log-unavailable",
     "The hub has not reached its log yet; try again in a moment.",

@@ -31,7 +31,7 @@ export interface Read {
 }
 
 /** The part of the log to read. */
-export interface Range {
+export interface ReadRange {
   /** After this position. */
   readonly from: number;
   /** Up to and with this position. */
@@ -43,7 +43,7 @@ export interface Range {
 }
 
 /**
- * The entries that are for one reader, out of some that no window holds. As {@link Window.read} in all else.
+ * The entries that are for one reader, out of some that no window holds. As {@link LogWindow.read} in all else.
  *
  * `upTo`: an event is left out if a newer one supersedes it, unless the newer one comes after this position.
  */
@@ -51,7 +51,7 @@ export function select(
   entries: readonly LogEntry[],
   session: string,
   audience: Audience,
-  range: Omit<Range, "from">,
+  range: Omit<ReadRange, "from">,
   upTo: number,
 ): Read {
   const own = sessionAddress(session);
@@ -63,7 +63,7 @@ export function select(
 export function gather(
   entries: Iterable<LogEntry>,
   session: string | undefined,
-  { to, limit, block }: Omit<Range, "from">,
+  { to, limit, block }: Omit<ReadRange, "from">,
   upTo: number,
 ): Read {
   const found: LogEntry[] = [];

@@ -1,7 +1,7 @@
 /**
  * The window: the recent part of the log that a process holds, encoded and indexed by address.
  *
- * All delivery is one operation on it: {@link Window.read}, the events for a reader after a position. A fan-out reads
+ * All delivery is one operation on it: {@link LogWindow.read}, the events for a reader after a position. A fan-out reads
  * once for all who subscribe to the same channels. A reader that lags or resumes reads for itself.
  *
  * @module
@@ -11,13 +11,13 @@ import { type Address, sessionAddress } from "../log/address.ts";
 import type { LogEntry } from "../log/entry.ts";
 import {
   ADDRESS_BYTES,
+  BoundedHistory,
   EntryQueue,
-  History,
   type HistoryOptions,
   KEY_BYTES,
   QUEUE_BYTES,
 } from "../log/history.ts";
-import { type Audience, gather, type Range, type Read } from "./read.ts";
+import { type Audience, gather, type Read, type ReadRange } from "./read.ts";
 
 const MAX_READS = 64;
 /** How many bytes the kept reads may take, before the newest is added. */
@@ -67,8 +67,8 @@ class AddressQueue extends EntryQueue {
 }
 
 /** The recent entries of a log. */
-export class Window {
-  readonly #history: History;
+export class LogWindow {
+  readonly #history: BoundedHistory;
   /** The entries of each address: a single one stands for itself, since most sessions have no more. */
   readonly #index = new Map<Address, LogEntry | AddressQueue>();
   /** Broadcasts that leave sessions out, and events with a key: those that readers may get differently. */
@@ -84,7 +84,7 @@ export class Window {
 
   /** An empty window that begins after a position. */
   constructor(options: HistoryOptions, head: number) {
-    this.#history = new History(options, head, () => this.#indexBytes());
+    this.#history = new BoundedHistory(options, head, () => this.#indexBytes());
   }
 
   /** Everything after this position, up to the head, is held. */
@@ -141,10 +141,10 @@ export class Window {
   }
 
   /** The events of a range for a whole audience: without those addressed to sessions, and regardless of `except`. */
-  readForAudience(audience: Audience, range: Range): Read {
+  readForAudience(audience: Audience, range: ReadRange): Read {
     const { from, to, limit, block } = range;
     // Audiences that get the same share the bytes, whatever else they subscribe to. No address holds a line break.
-    const addresses = audience.addresses.filter((to) => this.#has(to, range));
+    const addresses = audience.addresses.filter((address) => this.#has(address, range));
     const key = `${from}:${limit}:${block}\n${addresses.join("\n")}`;
     const last = this.#reads.get(key);
     // A read that hit its byte limit gives the same result for any longer range.
@@ -175,7 +175,7 @@ export class Window {
    *
    * `latest`: leave out events that a newer event of the range with the same key supersedes.
    */
-  read(session: string, audience: Audience, range: Range, latest: boolean): Read {
+  read(session: string, audience: Audience, range: ReadRange, latest: boolean): Read {
     const own = sessionAddress(session);
     const alone = this.#has(own, range) || hasAny(this.#exceptions, range) ||
       (latest && hasAny(this.#keyed, range));
@@ -183,14 +183,14 @@ export class Window {
     return this.#read([...audience.addresses, own], session, range, latest);
   }
 
-  #has(address: Address, range: Range): boolean {
+  #has(address: Address, range: ReadRange): boolean {
     return hasAny(this.#queue(address), range);
   }
 
   #read(
     addresses: readonly Address[],
     session: string | undefined,
-    range: Range,
+    range: ReadRange,
     latest: boolean,
   ): Read {
     const entries = this.#addressed(addresses, range.from, range.to);
@@ -269,7 +269,7 @@ export class Window {
   }
 }
 
-function hasAny(queue: EntryQueue | undefined, { from, to }: Range): boolean {
+function hasAny(queue: EntryQueue | undefined, { from, to }: ReadRange): boolean {
   if (!queue) return false;
   const index = queue.indexAfter(from);
   return index < queue.size && queue.at(index).position <= to;

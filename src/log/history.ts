@@ -89,7 +89,7 @@ interface Stretch {
 }
 
 /** Entries under the bounds of {@link HistoryOptions}. */
-export class History {
+export class BoundedHistory {
   /** The entries held, oldest first. */
   readonly entries: EntryQueue = new EntryQueue();
   readonly #events: number;
@@ -135,7 +135,7 @@ export class History {
     return this.#held + (this.#index?.() ?? this.#indexed);
   }
 
-  /** Adds the newest entry. It forgets nothing by itself: see {@link History.prune}. */
+  /** Adds the newest entry. It forgets nothing by itself: see {@link BoundedHistory.prune}. */
   add(entry: LogEntry): void {
     this.entries.push(entry);
     this.#held += sizeOf(entry);

@@ -6,7 +6,7 @@
 
 import { newEpoch } from "./cursor.ts";
 import { EntryWriter, type LogEntry, type LogRecord } from "./entry.ts";
-import { History, type HistoryOptions } from "./history.ts";
+import { BoundedHistory, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
 
 /**
@@ -28,10 +28,10 @@ class MemoryLog implements Log {
   readonly #epoch = newEpoch();
   readonly #writer: EntryWriter;
   readonly #followers = new Set<LogFollower>();
-  readonly #history: History;
+  readonly #history: BoundedHistory;
 
   constructor(options: HistoryOptions) {
-    this.#history = new History(options);
+    this.#history = new BoundedHistory(options);
     this.#writer = new EntryWriter(this.#epoch, options);
   }
 

@@ -5,7 +5,7 @@
  */
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { eventStream, type StreamEvent, StreamsideError } from "../../mod.ts";
+import { eventStream, type SourceEvent, StreamsideError } from "../../mod.ts";
 import { createClient } from "../../src/client/mod.ts";
 import {
   EventReader,
@@ -20,7 +20,7 @@ import {
 /** How a stream ends. */
 const END = "event: streamside:end\ndata: {}\n\n";
 
-type Source = AsyncIterable<StreamEvent | string> | Iterable<StreamEvent | string>;
+type Source = AsyncIterable<SourceEvent | string> | Iterable<SourceEvent | string>;
 
 /** Gives one event, and waits for ever. */
 class Waiting implements AsyncIterable<string> {
@@ -209,7 +209,7 @@ describe("what an eventStream cannot send", () => {
         [undefined, "invalid-event"],
         [["a"], "invalid-event"],
         [new TextEncoder().encode("bytes"), "invalid-event"],
-      ] as [StreamEvent, string][]
+      ] as [SourceEvent, string][]
     ) {
       let finished = false;
       const { got, error } = await broken(async function* () {

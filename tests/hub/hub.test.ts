@@ -18,7 +18,7 @@ import {
   type LogFollower,
   StreamsideError,
 } from "../../mod.ts";
-import { OPEN, type OpenableHub } from "../../src/hub/hub.ts";
+import { CONNECT, type InternalHub } from "../../src/hub/hub.ts";
 import { streamOf } from "../../src/hub/stream-sink.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 import {
@@ -579,7 +579,7 @@ describe("how connections end", () => {
 
   test("disconnect of one whose response is still to be made: its stream has ended", () =>
     withHub({}, async (hub) => {
-      const connection = (hub as OpenableHub)[OPEN]("ada");
+      const connection = (hub as InternalHub)[CONNECT]("ada");
       await hub.disconnect("ada");
       assertEquals(await new EventReader(streamOf(connection)).rest(), []);
     }));
@@ -668,7 +668,7 @@ describe("a clock that is turned by hand", () => {
   test("a slow reader of a sink that counts what is taken is not a stalled one", () =>
     withVirtualTime(async (time) => {
       const hub = createHub({ stallTimeout: 60_000, logger: quietLogger });
-      const connection = (hub as OpenableHub)[OPEN]("ada");
+      const connection = (hub as InternalHub)[CONNECT]("ada");
       let taken = 0;
       let isAborted = false;
       connection.sink = {

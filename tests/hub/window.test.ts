@@ -6,20 +6,20 @@
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { EntryWriter, type LogRecord } from "../../mod.ts";
-import { Audience, type Range } from "../../src/hub/read.ts";
-import { Window } from "../../src/hub/window.ts";
+import { Audience, type ReadRange } from "../../src/hub/read.ts";
+import { LogWindow } from "../../src/hub/window.ts";
 import { withVirtualTime } from "./delivery-time.ts";
 
 const everyone = new Audience(new Set());
 const news = new Audience(new Set(["news"]));
 
 class Scene {
-  readonly window: Window;
+  readonly window: LogWindow;
   readonly #writer = new EntryWriter("e");
   #position: number;
 
   constructor(options = {}, head = 0) {
-    this.window = new Window(options, head);
+    this.window = new LogWindow(options, head);
     this.#position = head;
   }
 
@@ -32,7 +32,7 @@ class Scene {
   }
 
   /** The positions that a read gives, and how far it came. */
-  read(session: string, audience: Audience, range: Range, latest = true): [number[], number] {
+  read(session: string, audience: Audience, range: ReadRange, latest = true): [number[], number] {
     const { chunk, position } = this.window.read(session, audience, range, latest);
     const text = new TextDecoder().decode(chunk?.bytes ?? new Uint8Array());
     const positions = [...text.matchAll(/^id: e-(\d+)$/gm)].map(([, digits]) => Number(digits));
@@ -123,7 +123,7 @@ describe("a read of the window", () => {
     const { window } = scene;
     scene.add("*", 1, 4);
     const range = { from: 0, to: 4, limit: 1_000_000, block: 3 };
-    const chunk = (session: string, audience: Audience, range: Range) =>
+    const chunk = (session: string, audience: Audience, range: ReadRange) =>
       window.read(session, audience, range, true).chunk;
     const shared = chunk("ada", everyone, range);
     assert(chunk("grace", news, range) === shared, "a channel without an event changes nothing");
