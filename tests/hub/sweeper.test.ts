@@ -1,5 +1,5 @@
 /**
- * What comes with time, in a time of its own: heartbeats, ends and stalls, and a process that was away.
+ * What comes with time, in a time of its own: heartbeats, ends, stalls and draining, and a process that was away.
  *
  * @module
  */
@@ -232,4 +232,36 @@ describe("deadlines", () => {
     assertEquals(deadlines.next, Infinity);
     assert(looks < order.length * 60, `${looks} looks for ${order.length} connections`);
   });
+});
+
+describe("draining", () => {
+  test("ends the streams evenly over its time", () =>
+    inTime({}, async (hub, time, ended) => {
+      const rest = Array.from({ length: 100 }, (_, i) => new Tap(hub, `${i}`).rest());
+      await turn();
+      const closed = hub.close({ within: 1_000 });
+      for (let elapsed = 0; elapsed <= 1_000; elapsed += 50) {
+        await turn();
+        assertEquals(ended.length, elapsed / 10, `after ${elapsed} ms`);
+        await time.advance(50);
+      }
+      await Promise.all([closed, ...rest]);
+      await assertNoTimers(time);
+    }));
+
+  test("cuts off a reader that takes nothing a second after its time", () =>
+    inTime({}, async (hub, time, ended) => {
+      const tap = new Tap(hub, "ada");
+      await tap.take();
+      let isClosed = false;
+      const closed = hub.close({ within: 1_000 }).then(() => isClosed = true);
+      await time.advance(1_100);
+      assertEquals([ended, isClosed], [["ada: closed"], false]);
+      await time.advance(850);
+      assertEquals(isClosed, false);
+      await time.advance(100);
+      await closed;
+      await tap.rest();
+      await assertNoTimers(time);
+    }));
 });
