@@ -111,7 +111,9 @@ for (const [name, app] of [["Hono", hono()], ["h3 v2", h3()]] as const) {
 describe("the frameworks' own listeners for node:http", () => {
   test("@hono/node-server", async () => {
     const app = hono();
-    const listener = getRequestListener((request) => app.fetch(request));
+    // Its own Response in place of the global one would be that of all tests of the process.
+    const options = { overrideGlobalObjects: false };
+    const listener = getRequestListener((request) => app.fetch(request), options);
     await works(await serveNode((req, res) => listener(req as never, res as never)));
   });
 
