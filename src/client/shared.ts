@@ -26,7 +26,7 @@
 import type { CheckedEvents } from "../event-map.ts";
 import { onAbort } from "./abort.ts";
 import { StreamMessage } from "./event.ts";
-import { StreamClient } from "./stream.ts";
+import { isRepeatable, StreamClient } from "./stream.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
 import type { Client, ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
@@ -211,13 +211,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.#channel?.close();
     this.#channel = undefined;
     clearTimeout(this.#timer);
-    if (this.readyState != CLOSED) this.#close(reason);
-  }
-
-  #close(reason: CloseReason): void {
-    this.readyState = CLOSED;
-    this.end();
-    this.emit("close", { reason });
+    if (this.readyState != CLOSED) this.end(reason);
   }
 
   // ------------------------------------------------------------------------------------------------- who leads
@@ -325,7 +319,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
       if (next) this.#move(told);
     } else if (type != "close") this.emit(type!, detail);
     // Something may still be a reason to try again.
-    else if (detail.reason == "attempts") this.#close("attempts");
+    else if (detail.reason == "attempts") this.end("attempts");
     else {
       // Perhaps from another attempt, after this tab was told that all had failed.
       this.readyState = CONNECTING;
@@ -439,7 +433,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
  * @param url where the stream is; in a page it may be relative
  * @param options see {@link SharedClientOptions}
  * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved; a `TypeError` for `headers`, `fetch`,
- * `method` or `body` without a `name`, in every runtime
+ * `method` or `body` without a `name`, and for a `method` that is not idempotent, such as `POST`, in every runtime
  */
 // deno-lint-ignore no-explicit-any
 export function createSharedClient<Events extends CheckedEvents<Events> = Record<string, any>>(
@@ -452,6 +446,8 @@ export function createSharedClient<Events extends CheckedEvents<Events> = Record
       "headers, fetch, method or body without a name: name the session",
     );
   }
+  // Each tab that takes over would have it sent once more.
+  if (!isRepeatable(method)) throw new TypeError(method + " cannot be shared");
   const shares = globalThis.navigator?.locks && globalThis.BroadcastChannel;
   const client = shares ? new SharedClient(url, options) : new StreamClient(url, options);
   return client as unknown as Client<Events>;

@@ -8,9 +8,9 @@ import { onAbort } from "./abort.ts";
 import { backoff } from "./backoff.ts";
 import { StreamMessage } from "./event.ts";
 import { createParser } from "./parser.ts";
-import { isStream, type Problem, refusalOf, type RefusedError } from "./refusal.ts";
+import { isStream, refusalOf, type RefusedError } from "./refusal.ts";
 import { fetchOf, request } from "./request.ts";
-import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";
+import { ClientTarget, CLOSED, CONNECTING, type Failure, OPEN, RESET } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
 
@@ -18,13 +18,6 @@ import { onWake } from "./wake.ts";
 export interface StreamOptions extends ClientOptions {
   /** No status but 200 is tried again, and no event is raised but the standard's. */
   standard?: boolean;
-}
-
-/** What an `error` event tells. */
-interface Failure {
-  error: unknown;
-  status?: number | undefined;
-  problem?: Problem | undefined;
 }
 
 /** How an attempt or a wait ends: for good, or until the next attempt, which begins after `retry` milliseconds. */
@@ -38,6 +31,11 @@ const END = "streamside:end";
  * method is not sent again by itself: the server may have done what it asks for already, and would do it twice.
  */
 const IDEMPOTENT = /^(GET|HEAD|OPTIONS|TRACE|PUT|DELETE|QUERY|REPORT|SEARCH|PROPFIND)$/i;
+
+/** Whether a request with this method may be sent again though nobody asked for it. */
+export function isRepeatable(method: string = "GET"): boolean {
+  return IDEMPOTENT.test(method);
+}
 
 /** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
 const LONGEST = 2e9;
@@ -133,17 +131,13 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     return retry === Infinity ? { close: "attempts" } : { retry, attempt };
   }
 
-  /** Whether the request may be sent again by itself. */
-  get #repeatable(): boolean {
-    return IDEMPOTENT.test(this.options.method ?? "GET");
-  }
-
   get #maxAttempts(): number | undefined {
-    return this.options.reconnect?.maxAttempts ?? (this.#repeatable ? undefined : 0);
+    return this.options.reconnect?.maxAttempts ??
+      (isRepeatable(this.options.method) ? undefined : 0);
   }
 
   get #wakes(): boolean {
-    return this.options.wake ?? this.#repeatable;
+    return this.options.wake ?? isRepeatable(this.options.method);
   }
 
   #retry(delay: number, attempt: number, failure: Failure): void {
@@ -165,8 +159,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     if (failure) this.emit("error", failure);
     // An error listener may have connected again.
     if (this.readyState !== CLOSED) return;
-    this.end(failure);
-    if (!this.options.standard) this.emit("close", { reason });
+    this.end(this.options.standard ? undefined : reason);
   }
 
   /** Starts an attempt when the network or the page comes back, while waiting or after giving up. */
@@ -199,7 +192,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       const now = performance.now();
       const late = now - this.#due;
       const slept = Math.max(late, Date.now() - now - this.#ahead) > SLEPT;
-      if (slept && (this.#repeatable || this.#wakes)) this.reconnect();
+      if (slept && (isRepeatable(this.options.method) || this.#wakes)) this.reconnect();
       else if (!timeout) this.#start();
       else if (late < 0) this.#watch(timeout);
       else this.#fail({ error: new Error(`The server was silent for ${timeout} ms (timeout)`) });

@@ -6,7 +6,8 @@
  */
 import { onAbort } from "./abort.ts";
 import { type StreamEvent, StreamMessage } from "./event.ts";
-import type { ClientListener, ClientOptions } from "./types.ts";
+import { type Problem, RefusedError } from "./refusal.ts";
+import type { ClientListener, ClientOptions, CloseReason } from "./types.ts";
 
 export const CONNECTING = 0;
 export const OPEN = 1;
@@ -18,9 +19,11 @@ export const RESET = "streamside:reset";
 /** The client's own events. Events of the stream with these names are different ones. */
 const OWN = ["open", "error", "reconnecting", "reset", "close"];
 
-/** Why a client failed. */
-interface Failure {
+/** What an `error` event tells. */
+export interface Failure {
   error: unknown;
+  status?: number | undefined;
+  problem?: Problem | undefined;
 }
 
 /** What an iterator reads: an event, or after the last one, why the client failed. */
@@ -80,6 +83,8 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   #readers: [ReadableStreamDefaultController<Item>, string | undefined][] = [];
   /** How the client last closed for good. If it is closed now, an iterator has nothing to wait for. */
   #ended: { failure: Failure | undefined } | undefined;
+  /** What the last `error` event told. */
+  #failure: Failure | undefined;
 
   constructor(url: string | URL, options: Options = {} as Options) {
     super();
@@ -207,15 +212,28 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /** Raises one of the client's own events. */
   protected emit(type: string, detail?: object): void {
+    if (type === "error") this.#failure = detail as Failure;
     this.options.logger?.debug(type, detail);
     this.dispatchEvent(Object.assign(new Event(type), detail));
   }
 
-  /** Ends the iterators: the client has closed for good. If it failed, they throw the reason. */
-  protected end(failure?: Failure): void {
+  /**
+   * The client has closed for good: ends the iterators, and raises `close`, if there is a reason to tell. If the client has
+   * failed, the iterators throw what the last error was.
+   */
+  protected end(reason?: CloseReason): void {
+    let failure = reason === "server" || reason === "attempts" ? this.#failure : undefined;
+    if (failure?.status) {
+      // What a tab tells of an error is its text alone.
+      const { error, status, problem } = failure;
+      failure = { error: new RefusedError((error as Error).message, status, problem) };
+    }
     this.#ended = { failure };
     for (const [reader] of this.#readers) finish(reader, failure);
     this.#readers = [];
+    if (!reason) return;
+    this.readyState = CLOSED;
+    this.emit("close", { reason });
   }
 
   /** Calls the listeners for an event that is not of the stream. The platform calls this for native dispatches. */

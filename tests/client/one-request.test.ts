@@ -1,11 +1,19 @@
 /** One answer to one request: what is not sent again by itself, how a stream ends, and what iterators make of it. */
 import { describe, test } from "node:test";
-import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   type ClientErrorEvent,
   type ClientOptions,
   type CloseEvent,
   createClient,
+  createSharedClient,
   RefusedError,
 } from "../../src/client/mod.ts";
 import { freePort, next, record, serve, type Server, until } from "./helpers.ts";
@@ -202,5 +210,30 @@ describe("events() of a client that has failed", () => {
       assertEquals((await closed).reason, reason);
       assertEquals(await event, { done: true, value: undefined });
     }
+  });
+});
+
+describe("createSharedClient", () => {
+  test("refuses a method that is not idempotent", () => {
+    for (const method of ["POST", "PATCH"]) {
+      const error = assertThrows(() => createSharedClient("/sse", { name: "all", method }));
+      assertInstanceOf(error, TypeError);
+      assertStringIncludes(String(error), method);
+    }
+  });
+
+  test("events() throws the refusal, with status and problem", async () => {
+    const problem = { status: 403, detail: "Not yours." };
+    await using server = await serve(({ response }) => {
+      response.writeHead(403, { "Content-Type": "application/problem+json" });
+      response.end(JSON.stringify(problem));
+    });
+    const client = createSharedClient(server.url, { name: crypto.randomUUID() });
+    const event = client.events().next();
+    client.connect();
+    const refusal = await assertRejects(() => event);
+    assertInstanceOf(refusal, RefusedError);
+    assertEquals([refusal.status, refusal.problem], [403, problem]);
+    client.close();
   });
 });

@@ -42,7 +42,7 @@ describe("who shares a connection", () => {
     { headers: { "X-Session-Id": "ada" } },
     { headers: () => ({ "X-Session-Id": "ada" }) },
     { fetch: () => new Response() },
-    { method: "POST" },
+    { method: "REPORT" },
     { body: "ada" },
   ];
   const worlds: Record<string, Parameters<typeof withTabs>[1]> = {
