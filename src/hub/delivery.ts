@@ -8,7 +8,7 @@
  */
 
 import { encode, formatEvent, RESERVED_PREFIX, RESET } from "../event-format.ts";
-import { EVERYONE } from "../log/address.ts";
+import { EVERYONE, isSession, nameOf } from "../log/address.ts";
 import { formatCursor } from "../log/cursor.ts";
 import type { LogEntry } from "../log/entry.ts";
 import type { HistoryOptions } from "../log/history.ts";
@@ -171,7 +171,7 @@ export class Delivery implements ConnectionOwner {
     for (const entry of entries) {
       this.#window.add(entry);
       if (entry.instruction !== DISCONNECT) continue;
-      this.#disconnects.add(entry.to.slice(1), entry.position);
+      this.#disconnects.add(nameOf(entry.to), entry.position);
     }
     this.#start();
   }
@@ -395,7 +395,7 @@ export class Delivery implements ConnectionOwner {
       } else if (entry.to === EVERYONE) {
         everyone = true;
         for (const session of entry.except ?? []) sessions.add(session);
-      } else (entry.to[0] === "@" ? sessions : channels).add(entry.to.slice(1));
+      } else (isSession(entry.to) ? sessions : channels).add(nameOf(entry.to));
     }
     let alone = leaving.length > 0 ? new Set(leaving) : undefined;
     for (const session of sessions) {
@@ -536,7 +536,7 @@ export class Delivery implements ConnectionOwner {
   /** The connections that an instruction ends: those opened before it. They get nothing sent after it. */
   #dismiss(entry: LogEntry): Connection[] {
     if (entry.instruction !== DISCONNECT) return [];
-    const found = [...this.registry.sessions.get(entry.to.slice(1)) ?? []]
+    const found = [...this.registry.sessions.get(nameOf(entry.to)) ?? []]
       .filter((connection) => connection.openedAt < entry.position);
     for (const connection of found) {
       connection.endsAt = Math.min(connection.endsAt, entry.position);

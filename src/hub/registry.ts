@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Address, EVERYONE } from "../log/address.ts";
+import { type Address, EVERYONE, isSession, nameOf } from "../log/address.ts";
 import type { Connection, Group } from "./connection.ts";
 import { Audience } from "./read.ts";
 
@@ -61,8 +61,8 @@ export class Registry {
       for (const session of new Set(except)) count -= this.sessions.get(session)?.size ?? 0;
       return count;
     }
-    const name = to.slice(1);
-    if (to[0] === "@") return this.sessions.get(name)?.size ?? 0;
+    const name = nameOf(to);
+    if (isSession(to)) return this.sessions.get(name)?.size ?? 0;
     return this.channels.get(name)?.connections ?? 0;
   }
 

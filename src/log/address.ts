@@ -22,3 +22,13 @@ export function sessionAddress(session: string): Address {
 export function channelAddress(channel: string): Address {
   return `#${channel}`;
 }
+
+/** The session or channel that an address names. */
+export function nameOf(address: Address): string {
+  return address.slice(1);
+}
+
+/** Whether an address is a session's. */
+export function isSession(address: Address): boolean {
+  return address[0] === "@";
+}

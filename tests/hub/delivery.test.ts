@@ -22,6 +22,7 @@ import {
 } from "./delivery-model.ts";
 import { cases } from "../campaign.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
+import { type Receiver, Transport } from "./delivery-transport.ts";
 import { quietLogger } from "../server-helpers.ts";
 
 const HISTORIES = cases("STREAMSIDE_HISTORIES", 1_000, 10_000);
@@ -186,8 +187,8 @@ const history: fc.Arbitrary<History> = fc.record({
 
 // ---------------------------------------------------------------------------------------------------- running one
 
-/** One who reads, over all its connections. */
-class Reader {
+/** One who reads, over all its connections: what it has seen, and what it should have. */
+class Reader implements Receiver {
   readonly session: string;
   readonly channels: ReadonlySet<string>;
   readonly #world: World;
@@ -197,17 +198,7 @@ class Reader {
   account: Account | undefined;
   /** Which hub it is connected to. */
   hub = 0;
-  /** Its connection is open, as far as it knows. */
-  isOpen = false;
-  #stream: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  #mode: "read" | "sip" | "rest" = "rest";
-  #waits = false;
-  /** Since when nothing was asked of the stream, in ms. */
-  #restsSince = 0;
-  #rests = true;
-  /** It asked for more after a rest. */
-  #wasResting = true;
-  #cutAfter = Infinity;
+  #transport: Transport | undefined;
   #openedAt!: Place;
   /** Its request has come in at a hub, which asks who it is before it opens a connection. */
   #asked: { hub: number; cursor: string; at: Place } | undefined;
@@ -220,6 +211,11 @@ class Reader {
     this.channels = new Set(channels);
   }
 
+  /** Its connection is open, as far as it knows. */
+  get isOpen(): boolean {
+    return this.#transport?.isOpen === true;
+  }
+
   /** Its request comes in; it is opened later. */
   ask(hub: number): void {
     const cursor = this.#world.hubs[hub]!.cursor();
@@ -227,7 +223,7 @@ class Reader {
   }
 
   open(hub: number, lastEventId: string | undefined, reads: boolean): void {
-    this.break();
+    this.#transport?.break();
     const { ledger, hubs, limit, time } = this.#world;
     const head = this.#world.headOf(hub);
     const asked = this.#asked?.hub === hub ? this.#asked : undefined;
@@ -250,90 +246,33 @@ class Reader {
     // What is more than one chunk may hold is read later, when some of it may be superseded.
     if (limit < 1_000_000 || !reads) this.account.lag();
     this.hub = hub;
-    this.isOpen = true;
-    this.#stream = stream.getReader();
-    this.#waits = false;
-    this.#rests = true;
-    this.#restsSince = time.now;
-    this.#cutAfter = Infinity;
     this.#openedAt = head;
     this.#failures = this.#world.failures;
-    this.#mode = "rest";
-    if (reads) this.read();
+    this.#transport = new Transport(stream, this, time);
+    if (reads) this.#transport.read();
   }
 
-  read(): void {
-    this.#mode = "read";
-    this.#pump();
+  /** What happens to the connection, if there is one. */
+  get connection(): Transport | undefined {
+    return this.#transport;
   }
 
-  /** Takes one more chunk. */
-  sip(): void {
-    this.#mode = "sip";
-    this.#pump();
-  }
-
-  stall(): void {
-    this.#mode = "rest";
-  }
-
-  /** The connection breaks when so many bytes more have come. */
-  cut(bytes: number): void {
-    this.#cutAfter = bytes;
-  }
-
-  /** The connection breaks now. */
-  break(): void {
-    if (!this.isOpen) return;
-    this.isOpen = false;
-    const stream = this.#stream!;
-    this.#stream = undefined;
-    // A stream that failed has nothing to cancel any more.
-    stream.cancel().catch(() => {});
-  }
-
-  #pump(): void {
-    if (this.#waits || !this.isOpen || this.#mode === "rest") return;
-    const stream = this.#stream!;
-    this.#waits = true;
-    this.#wasResting = this.#rests;
-    this.#rests = false;
-    stream.read().then(
-      ({ done, value }) => this.#got(stream, done ? undefined : value),
-      (error: unknown) => this.#lost(stream, error),
-    ).catch((error: unknown) => this.#world.faults.push(error));
-  }
-
-  #got(stream: unknown, bytes: Uint8Array | undefined): void {
-    // What comes after the connection was given up is nobody's any more.
-    if (stream !== this.#stream) return;
-    this.#waits = false;
-    if (bytes === undefined) return this.#ended();
+  took(bytes: Uint8Array, isWhole: boolean): void {
     const account = this.account!;
-    const isCut = bytes.length > this.#cutAfter;
-    const taken = isCut ? bytes.subarray(0, this.#cutAfter) : bytes;
-    this.#cutAfter -= taken.length;
-    account.take(taken, !isCut);
-    if (account.lastEventId !== this.lastEventId) {
-      this.lastEventId = account.lastEventId;
-      this.seen.push(this.lastEventId!);
-    }
-    if (isCut) return this.break();
-    if (this.#mode === "sip") this.#mode = "rest";
-    if (this.#mode === "rest") {
-      this.#rests = true;
-      this.#restsSince = this.#world.time.now;
-      account.lag();
-    }
-    this.#pump();
+    account.take(bytes, isWhole);
+    if (account.lastEventId === this.lastEventId) return;
+    this.lastEventId = account.lastEventId;
+    this.seen.push(this.lastEventId!);
+  }
+
+  rests(): void {
+    this.account!.lag();
   }
 
   /** Streams end for a reason, and one that is disconnected has got what was sent before. */
-  #ended(): void {
-    this.isOpen = false;
-    const { isClosing, failures, time, history, ledger } = this.#world;
-    if (isClosing || failures > this.#failures) return;
-    if (this.#wasResting && time.now - this.#restsSince >= STALL_TIMEOUT) return;
+  ended(rested: number): void {
+    const { isClosing, failures, history, ledger } = this.#world;
+    if (isClosing || failures > this.#failures || rested >= STALL_TIMEOUT) return;
     const [first] = this.#disconnects();
     if (!first) throw new Error(`the stream of ${this.session} ended for no reason`);
     // What the log has lost nobody can get any more. One of one's own may lose the disconnect too, before it has told of
@@ -345,8 +284,8 @@ class Reader {
     }
   }
 
-  #lost(stream: unknown, error: unknown): void {
-    if (stream === this.#stream) throw error;
+  failed(error: unknown): void {
+    this.#world.faults.push(error);
   }
 
   /** Why it is not let in when it asked at one place and would be opened at another. */
@@ -443,9 +382,9 @@ class World {
       case "sip":
       case "read":
       case "break":
-        return reader[step.do]();
+        return reader.connection?.[step.do]();
       case "cut":
-        return reader.cut(step.bytes);
+        return reader.connection?.cut(step.bytes);
       case "turn":
         for (let i = 0; i < step.times; i++) await time.advance(1);
         return;
@@ -551,8 +490,8 @@ class World {
     log.release();
     log.followers.forEach((follower) => follower.release());
     for (const reader of readers) {
-      reader.cut(Infinity);
-      reader.read();
+      reader.connection?.cut(Infinity);
+      reader.connection?.read();
     }
     for (let i = 0; i < 200; i++) {
       await time.advance(i < 20 ? 1 : 10);
