@@ -36,7 +36,7 @@ export class ResponseSink implements NodeSink {
     this.forget();
     if (this.outgoing.writableEnded) return;
     this.outgoing.end(last?.bytes);
-    this.#stalls?.watch(this.outgoing);
+    this.#stalls?.watchEnd(this.outgoing);
   }
 
   abort(): void {

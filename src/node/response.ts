@@ -55,8 +55,7 @@ function finish(exchange: NodeExchange, last: string | null, stalls?: Stalls): v
   const end = (last?: string) => {
     if (isOver(outgoing)) return;
     outgoing.end(last);
-    // Nobody may be there to take the rest.
-    stalls?.watch(outgoing);
+    stalls?.watchEnd(outgoing);
   };
   if (!isEarly(exchange)) {
     end(last ?? undefined);

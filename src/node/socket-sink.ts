@@ -120,7 +120,7 @@ export class SocketSink implements NodeSink {
     if (!this.#isOpen()) return;
     if (last) this.socket.write(frame(last.bytes));
     this.outgoing.end();
-    this.#stalls?.watch(this.outgoing);
+    this.#stalls?.watchEnd(this.outgoing);
   }
 
   abort(): void {

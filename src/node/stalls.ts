@@ -38,7 +38,7 @@ export class Stalls {
     this.#interval = Math.min(timeout / LOOKS, MAX_DELAY);
   }
 
-  /** A response was given its end, or more than was taken. */
+  /** A response was given more than was taken. */
   watch(outgoing: ServerResponse): void {
     this.#waiting.set(outgoing, { untaken: untaken(outgoing), idle: 0 });
     if (this.#timer === undefined) this.#lookLater();
@@ -47,6 +47,12 @@ export class Stalls {
   /** Everything was taken, or nobody reads any more. The timer goes on, and stops when it finds no response. */
   forget(outgoing: ServerResponse): void {
     this.#waiting.delete(outgoing);
+  }
+
+  /** A response was given its end. Nobody may be there to take the rest. */
+  watchEnd(outgoing: ServerResponse): void {
+    this.watch(outgoing);
+    outgoing.once("close", () => this.forget(outgoing));
   }
 
   #lookLater(): void {

@@ -15,6 +15,7 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 import { createHub, eventStream, type Hub } from "../../mod.ts";
 import { type FetchHandler, toNodeListener } from "../../src/node/mod.ts";
+import { collectGarbage } from "../garbage.ts";
 import {
   type AnyListener,
   listen,
@@ -354,6 +355,44 @@ describe("when the socket goes, the hub's connection goes", () => {
     }
   });
 });
+
+test(
+  "a response that was taken is held by nobody",
+  { skip: collectGarbage === undefined },
+  async () => {
+    const hub = createHub({ logger: quietLogger });
+    const handlers: FetchHandler[] = [
+      () => eventStream(["x".repeat(100_000)]),
+      () => new Response(hub.subscribe("ada"), STREAM),
+    ];
+    const responses: WeakRef<object>[] = [];
+    const listeners = handlers.map((handler) => toNodeListener(handler));
+    const server = await serve((incoming, outgoing) => {
+      responses.push(new WeakRef(outgoing));
+      return listeners[Number(incoming.url!.slice(1))]!(incoming, outgoing);
+    });
+    try {
+      for (const path of ["/0", "/1"]) {
+        const client = await RawClient.open(server.port);
+        client.write(GET.replace("/", path));
+        await client.head();
+        if (path === "/1") {
+          await client.streamUntil(true, "retry: ");
+          await hub.disconnect("ada");
+        }
+        while (await client.chunk() !== "") { /* what is left */ }
+        client.destroy();
+      }
+      await until(
+        () => (collectGarbage!(), responses.every((response) => response.deref() === undefined)),
+        () => `${responses.map((response) => response.deref() === undefined)}`,
+      );
+    } finally {
+      await hub.close();
+      await server.close();
+    }
+  },
+);
 
 describe("the process", () => {
   const program = fileURLToPath(new URL("stalls-program.ts", import.meta.url));
