@@ -47,7 +47,7 @@ export async function readJson(request: Request, limits: BodyLimits): Promise<un
 async function readText(request: Request, limits: BodyLimits): Promise<string> {
   const tooLarge = () =>
     new Problem(413, "body-too-large", `The body is larger than ${limits.bytes} bytes.`);
-  if (request.bodyUsed) {
+  if (isTaken(request)) {
     throw new Problem(
       500,
       "body-already-read",
@@ -82,7 +82,12 @@ const LONGEST = 10_000;
 export async function letFlow(request: Request): Promise<void> {
   // A GET has none, and a router's proxy of the request may fail at a `body` that is null (itty-router's does).
   if (request.method === "GET" || request.method === "HEAD" || !closes(request)) return;
-  if (request.body && !request.bodyUsed) await drain(request.body.getReader());
+  if (request.body && !isTaken(request)) await drain(request.body.getReader());
+}
+
+/** Somebody has read the body, or is at it. */
+function isTaken({ body, bodyUsed }: Request): boolean {
+  return bodyUsed || body?.locked === true;
 }
 
 function closes(request: Request): boolean {

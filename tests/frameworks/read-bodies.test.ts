@@ -78,6 +78,27 @@ describe("a body that was read already", () => {
   test("Hono: says what happened, and what to do", () =>
     withService({ handler, serve: hono }, saysSo));
 
+  test("a handler never rejects, though somebody holds the body of a request that it refuses", () =>
+    withService({
+      handler: {
+        authenticate: (request) => {
+          request.body?.getReader();
+          return null;
+        },
+      },
+    }, async ({ handler }) => {
+      for (const connection of ["close", "keep-alive"]) {
+        const answer = await handler(
+          new Request("http://localhost/api/v1/sse/send", {
+            method: "POST",
+            headers: { "Content-Type": "application/json", "Connection": connection },
+            body: "{}",
+          }),
+        );
+        assertEquals(answer.status, 401);
+      }
+    }));
+
   test("no body at all is no body that was read", () =>
     withService({ handler, serve: koa(false) }, async (service) => {
       const answer = await service.post("/send", "");
