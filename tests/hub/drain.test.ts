@@ -5,7 +5,7 @@
  * @module
  */
 import { describe, test } from "node:test";
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { createHandler, createHub, type Hub, memoryLog, sessionFromRequest } from "../../mod.ts";
 import { createClient } from "../../src/client/mod.ts";
 import { turn } from "./delivery-time.ts";
@@ -132,27 +132,14 @@ class Load {
   }
 }
 
-/** The turns of the event loop in which connections of a hub end, as it goes on. */
-function turnsOf(hub: Hub): Set<object> {
-  const turns = new Set<object>();
-  let present: object | undefined;
-  hub.on("disconnect", () => {
-    if (!present) setImmediate(() => present = undefined);
-    turns.add(present ??= {});
-  });
-  return turns;
-}
-
 for (const [name, serve] of Object.entries(servers)) {
   describe(`closing under load, behind ${name}`, () => {
-    test("1 000 clients end within the time, reconnect to another instance, and lose nothing", async () => {
+    test("1 000 clients end, reconnect to another instance, and lose nothing", async () => {
       await withInstances(serve, true, async (first, second) => {
         const movers = await connectAll(first, second);
         const load = new Load(first.hub, second.hub);
         try {
           await until(() => movers.every(({ numbers }) => numbers.length > 5), "events for all");
-          const turns = turnsOf(first.hub);
-          const began = performance.now();
           const closing = first.hub.close({ within: WITHIN });
           const { status, code } = await refusedForNow(
             fetch(`${first.server.url}/api/v1/sse/subscribe?sessionId=late`),
@@ -160,9 +147,7 @@ for (const [name, serve] of Object.entries(servers)) {
           assertEquals([status, code], [503, "closed"]);
 
           await closing;
-          assert(turns.size > 3, `they do not all end at once, but in ${turns.size} turns`);
-          const took = performance.now() - began;
-          assertLessOrEqual(took, WITHIN + 5_000, "the hub takes the time that it was given");
+          // That they end evenly over that time is seen in virtual time: sweeper.test.ts.
           assertEquals(first.hub.stats().connections, 0);
 
           await until(() => second.hub.stats().connections === CLIENTS, "all at the second");
