@@ -250,6 +250,14 @@ for (const [protocol, { serve, ask }] of Object.entries(transports)) {
         }
       });
 
+      // RFC 9113, 8.3.1: over HTTP/2 the Host header says nothing about the URL beside ":authority".
+      test("the host is the one that a middleware set", async () => {
+        const { url } = await seenBehind(({ headers }) => {
+          headers[protocol === "HTTP/2" ? ":authority" : "host"] = "app.example";
+        }, { path: "/events" });
+        assertEquals(url, "http://app.example/events");
+      });
+
       test("a session that a middleware took out of the query is gone", async () => {
         const strip: Middleware = (incoming) => {
           // As Express and Connect do before they ask the first middleware.
