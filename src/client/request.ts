@@ -41,6 +41,8 @@ export async function request(
   const follow = redirect === "follow";
   const browser = /^Mozilla/.test(globalThis.navigator?.userAgent ?? "");
   init.redirect = follow && browser ? "follow" : "manual";
+  // Deno and Bun ignore `cache`. In browsers it would take a preflight.
+  if (!browser) init.headers["cache-control"] ??= "no-cache";
   for (let redirects = 0;; redirects++) {
     const response = await fetch(url, { ...init });
     const { status } = response;
@@ -67,7 +69,7 @@ export async function request(
       Object.entries(init.headers).filter(([name]) =>
         /^content-/.test(name)
           ? init.body != null
-          : sameOrigin || /^(accept|last-event-id)$/.test(name)
+          : sameOrigin || /^(accept|cache-control|last-event-id)$/.test(name)
       ),
     );
     url = target.href;

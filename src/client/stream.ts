@@ -37,6 +37,9 @@ export function isRepeatable(method: string = "GET"): boolean {
   return IDEMPOTENT.test(method);
 }
 
+/** The URLs that there are ways to fetch (Fetch, 4.2). */
+const FETCHABLE = /^(https?|about|blob|data|file):/;
+
 /** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
 const LONGEST = 2e9;
 
@@ -228,7 +231,10 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (refused) this.#refused(refused, response);
       else await this.#read(response, new URL(response.url || url).origin, id === undefined);
     } catch (error) {
-      if (!signal.aborted) this.#fail({ error });
+      if (signal.aborted) return;
+      // No fetch can ever reach it, and the standard has that fail for good.
+      if (this.options.standard && !FETCHABLE.test(this.url)) this.#close("server", { error });
+      else this.#fail({ error });
     }
   }
 
@@ -312,7 +318,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (!reader) throw new Error("The response has no body");
       const { value, done } = await reader.read();
       if (this.#state !== state) return;
-      if (done && this.#maxAttempts === 0) return this.#close("ended");
+      if (done && this.#maxAttempts === 0 && !standard) return this.#close("ended");
       if (done) throw new Error("The stream ended");
       this.#expect(timeout);
       read(value);

@@ -330,4 +330,113 @@ describe("EventSource", () => {
     assertEquals((await next<MessageEvent>(source, "streamside:reset")).data, "x");
     source.close();
   });
+
+  test("waits exactly as long as the stream asks for, whenever the response was fine", async () => {
+    const { fetch, all } = feeds();
+    const { setTimeout } = globalThis;
+    const waits: number[] = [];
+    Object.assign(globalThis, {
+      setTimeout: (then: () => void, time: number, ...rest: unknown[]) => {
+        // Those of the client, and not those by which tests wait.
+        const short = time > 300 && time < 1000;
+        if (short) waits.push(time);
+        return setTimeout(then, short ? 0 : time, ...rest);
+      },
+    });
+    try {
+      const source = new EventSource("http://localhost/", {
+        fetch: async (url, init) => {
+          const response = await fetch(url, init);
+          all.at(-1)!.push("retry: 345\n\n");
+          all.at(-1)!.end();
+          return response;
+        },
+      });
+      while (all.length < 6) await next(source, "open");
+      source.close();
+    } finally {
+      Object.assign(globalThis, { setTimeout });
+    }
+    assert(waits.length >= 5);
+    for (const time of waits) assert(Math.abs(time - 345) < 1, String(time));
+  });
+
+  test("a URL that no fetch can reach fails for good", async () => {
+    for (const url of ["mailto:ada@example.com", "javascript:void 0"]) {
+      const source = new EventSource(url);
+      const lines = record(source, "open", "error");
+      await next(source, "error");
+      assertEquals([source.readyState, lines], [source.CLOSED, ["error"]]);
+    }
+  });
+
+  test("asks caches to stay out of the way", async () => {
+    await using server = await serve((exchange) => exchange.stream("data: x\n\n"));
+    const source = new EventSource(server.url);
+    await next(source, "message");
+    source.close();
+    assertEquals(server.exchanges[0]!.request.headers["cache-control"], "no-cache");
+  });
+
+  test("has its members where the interface definition has them", () => {
+    const { prototype } = EventSource;
+    const names = ["url", "withCredentials", "readyState", "onopen", "onmessage", "onerror"];
+    for (const name of names) {
+      const { get, set, enumerable } = Object.getOwnPropertyDescriptor(prototype, name)!;
+      assertEquals([typeof get, enumerable], ["function", true], name);
+      assertEquals(typeof set, name.startsWith("on") ? "function" : "undefined", name);
+    }
+    assert(Object.hasOwn(prototype, "close"));
+    for (const holder of [EventSource, prototype]) {
+      for (const [name, value] of [["CONNECTING", 0], ["OPEN", 1], ["CLOSED", 2]] as const) {
+        assertEquals(Object.getOwnPropertyDescriptor(holder, name), {
+          value,
+          enumerable: true,
+          writable: false,
+          configurable: false,
+        });
+      }
+    }
+    const { fetch } = feeds();
+    const source = new EventSource("http://localhost/", { fetch });
+    source.close();
+    assertEquals(String(source), "[object EventSource]");
+    assertEquals(Object.keys(source), []);
+    assert(!("reconnect" in source));
+  });
+
+  test("onmessage keeps its place among the listeners, until it is null", async () => {
+    const { fetch, all } = feeds();
+    const source = new EventSource("http://localhost/", { fetch });
+    const heard: string[] = [];
+    source.addEventListener("message", () => heard.push("first"));
+    source.onmessage = () => heard.push("never");
+    source.addEventListener("message", () => heard.push("third"));
+    source.onmessage = function (this: unknown) {
+      assert(this === source);
+      heard.push("second");
+    };
+    await next(source, "open");
+    all[0]!.push("data: 1\n\n");
+    await next(source, "message");
+    source.onmessage = null;
+    assertEquals(source.onmessage, null);
+    source.onmessage = () => heard.push("last");
+    all[0]!.push("data: 2\n\n");
+    await next(source, "message");
+    source.close();
+    assertEquals(heard, ["first", "second", "third", "first", "third", "last"]);
+  });
+
+  test("a request that is not idempotent is not sent again", async () => {
+    await using server = await serve((exchange) => {
+      exchange.stream("data: x\n\n");
+      exchange.response.end();
+    });
+    const source = new EventSource(server.url, { method: "POST" });
+    const lines = record(source, "message", "error");
+    await next(source, "error");
+    assertEquals([source.readyState, lines], [source.CLOSED, ["message x", "error"]]);
+    assertEquals(server.exchanges.length, 1);
+  });
 });
