@@ -22,7 +22,7 @@ import { isOwn, Problem, readObject, text, wholeNumber } from "./http.ts";
 import { loadPage } from "./page.ts";
 import { maxPerSecond, Pulse } from "./pulse.ts";
 import { type Session, Sessions } from "./sessions.ts";
-import { sync } from "./sync.ts";
+import { reporter, sync } from "./sync.ts";
 import { watchDirectory } from "./watch.ts";
 
 /** Options of {@link createApp}. */
@@ -143,7 +143,8 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       perSecond: pulse.perSecond,
     };
     const { id, token, name, expires } = session;
-    return { cursor, id, token, name, expires, ...shown, maxPerSecond, source, watched };
+    const notes = join(watched, "notes.txt");
+    return { cursor, id, token, name, expires, ...shown, maxPerSecond, source, notes };
   }
 
   async function lock(document: string, session: Session): Promise<void> {
@@ -176,33 +177,21 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
     const say = (message: string, key?: string) =>
       hub.send(session.id, "syncMessage", message, { key });
     try {
-      let [total, shown, folder, last] = [0, -1, "", { files: 0, bytes: 0 }];
+      const report = reporter();
+      let shown = -1;
       await say(`Looking for files in ${source}`);
       // #region sync
       for await (const step of sync(source, target, syncBounds, signal)) {
-        // #endregion
-        if (step.type === "found") {
-          total = step.bytes;
-          const leftOut = step.leftOut > 0 ? `; ${step.leftOut} over the limits are left out` : "";
-          await say(`Found ${step.files} files, ${megabytes(step.bytes)}${leftOut}`);
-          continue;
-        }
-        last = step;
-        const copied = step.path.split("/")[0]!;
-        if (copied !== folder) await say(`Copying ${folder = copied}`, "folder");
-        // #region sync
-        const percent = Math.floor((step.bytes / total) * 100);
-        if (percent > shown && percent < 100) {
-          shown = percent;
-          // A reader that lags needs the newest of these, not each one: hence the key.
-          await hub.send(session.id, "syncProgress", percent, { key: "progress" });
-        }
-        // #endregion
+        const { message, percent } = report(step);
+        if (message) await say(message, step.type);
+        if (percent === shown) continue;
+        shown = percent;
+        // A page that lags needs the newest of these, not each one: hence the key.
+        await hub.send(session.id, "syncProgress", percent, { key: "progress" });
       }
+      // #endregion
       await hub.send(session.id, "syncProgress", 100, { key: "progress" });
-      await say(
-        `Done: ${last.files} files, ${megabytes(last.bytes)} hashed and copied to ${target}`,
-      );
+      await say(`${report.summary()} hashed and copied to ${target}`);
     } catch (error) {
       if (closing || session.signal.aborted) return; // nobody is there to be told
       if (!signal.aborted) console.error("sync failed:", error);
@@ -369,8 +358,4 @@ function asset(type: string, content: string): Response {
       "cache-control": "no-cache",
     },
   });
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -103,3 +103,37 @@ async function* walk(root: string, folder: string): AsyncGenerator<string, void>
 function hex(hash: ArrayBuffer): string {
   return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+/** What to tell of a step: a message, where there is something new to say, and how much is done, in per cent. */
+export interface Report {
+  message?: string;
+  percent: number;
+}
+
+/** Puts the steps of one sync into words; `summary()` is what there is to say at the end. */
+export function reporter(): ((step: SyncStep) => Report) & { summary(): string } {
+  let [total, folder, last] = [0, "", { files: 0, bytes: 0 }];
+  const report = (step: SyncStep): Report => {
+    if (step.type === "found") {
+      total = step.bytes;
+      const leftOut = step.leftOut > 0 ? `; ${step.leftOut} over the limits are left out` : "";
+      return {
+        message: `Found ${step.files} files, ${megabytes(step.bytes)}${leftOut}`,
+        percent: 0,
+      };
+    }
+    last = step;
+    // The whole is told when the list of hashes is written, too.
+    const percent = total > 0 ? Math.min(99, Math.floor((step.bytes / total) * 100)) : 0;
+    const inFolder = step.path.split("/")[0]!;
+    if (inFolder === folder) return { percent };
+    folder = inFolder;
+    return { message: `Copying ${folder}`, percent };
+  };
+  const summary = () => `Done: ${last.files} files, ${megabytes(last.bytes)}`;
+  return Object.assign(report, { summary });
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -69,6 +69,14 @@ describe("the tally of the demo", () => {
     assertEquals([tally.missed, tally.twice], [1, 0]);
   });
 
+  test("the history no longer reaches back: the reset comes first, and what is gone is missed", () => {
+    const { tally, found, take } = away();
+    tally.reset();
+    take(6520, 6);
+    take(7000, 7);
+    assertEquals(found, [{ ...nothing, count: 1, first: 6, missed: 2, reset: true }]);
+  });
+
   test("the server has started anew: its numbers begin again", () => {
     const { tally, found } = away();
     tally.reset();

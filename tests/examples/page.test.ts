@@ -81,7 +81,8 @@ describe("the example application's page", () => {
     await ada.getByRole("button", { name: "Enter as Ada" }).click();
     await connected(ada);
     assertEquals(
-      await ada.getByRole("link", { name: "Open a second window as Grace" }).getAttribute("href"),
+      await ada.getByRole("link", { name: "Open a second window as Grace" }).first()
+        .getAttribute("href"),
       "/?as=Grace",
     );
     // A name that would be an element if it were shown as markup.
@@ -180,7 +181,7 @@ describe("the example application's page", () => {
       await ada.locator("#caught[data-state=right]").waitFor();
       const line = (await ada.locator("#caught").textContent())!.replaceAll("\u202f", "");
       const pattern =
-        /^Caught up (\d+) events in [\d.]+ m?s, (\d+) missed, (\d+) twice\. Away for \d+\.\d s \((\d+) to (\d+)\)\.$/;
+        /^Caught up (\d+) events in [\d.]+ m?s, (\d+) missed, (\d+) twice\. Away for \d+\.\d s, from number (\d+) to (\d+)\.$/;
       const [count, missed, twice, first, last] = pattern.exec(line)?.slice(1).map(Number) ?? [];
       assertEquals([missed, twice, count], [0, 0, last! - first! + 1], line);
       assert(first! <= from && last! >= to, `${line}; there were ${from} to ${to}`);
@@ -354,8 +355,9 @@ describe("the example application's page", () => {
     await killed.ended;
 
     const next = await start(runtime, { ...env, PORT: port });
+    await ada.locator("#caught").getByText(/^Back; [\d.]+ m?s away\.$/).waitFor();
     await ada.locator("#caught").getByText(
-      /^Back; [\d.]+ m?s away\. The server has started anew .* the page has loaded the state again\.$/,
+      /^The server has started anew.* the page has loaded the state again\.$/,
     ).waitFor();
     await connected(ada);
     assertEquals(await ada.locator("#name").textContent(), "Ada");
@@ -370,6 +372,7 @@ describe("the example application's page", () => {
     await ada.getByRole("button", { name: "Enter as Ada" }).click();
     await connected(ada);
     assertEquals(await ada.getByRole("alert").count(), 0);
+    await ada.context().close(); // nothing is to be drained
     assertEquals(await stop(next), 0, next.errors());
   });
 
@@ -392,10 +395,10 @@ describe("the example application's page", () => {
       );
     const now = () => number(ada, "#count-last");
     await received(await now() + 120);
-    await grace.getByRole("button", { name: "Lock Budget" }).click();
+    await grace.getByRole("button", { name: "Lock Contract" }).click();
     await received(await now() + 30);
     await cutSwitch(ada).click();
-    await grace.getByRole("button", { name: "Unlock Budget" }).click();
+    await grace.getByRole("button", { name: "Unlock Contract" }).click();
     await appendFile(join(watched, "notes.txt"), "hello");
     const there = await number(grace, "#count-last");
     await grace.waitForFunction(

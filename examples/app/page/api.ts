@@ -16,7 +16,7 @@ export interface State {
   perSecond: number;
   maxPerSecond: number;
   source: string;
-  watched: string;
+  notes: string;
 }
 
 /** What the server refused, or that it did not answer: `status` is 0. */

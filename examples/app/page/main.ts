@@ -142,8 +142,7 @@ function leave(why?: string): void {
   timeline.clear();
   clearStories();
   element("events").replaceChildren();
-  element("caught").dataset.state = "";
-  tell("caught", "");
+  showCaught("");
   show(false);
   showConnection();
   showProblem(why ? new Error(why) : undefined);
@@ -207,9 +206,10 @@ function showState(state: State): void {
   tell("name", state.name);
   document.title = `${state.name} · Streamside`;
   const other = state.name === "Grace" ? "Ada" : "Grace";
-  const second = element<HTMLAnchorElement>("second-window");
-  second.href = `/?as=${other}`;
-  tell("second-window-name", other);
+  for (const link of document.querySelectorAll<HTMLAnchorElement>("[data-second-window]")) {
+    link.href = `/?as=${other}`;
+    link.textContent = `Open a second window as ${other}`;
+  }
   const tab = element<HTMLAnchorElement>("second-tab");
   tab.href = `/?as=${encodeURIComponent(state.name)}`;
   tell("second-tab-name", state.name);
@@ -257,8 +257,7 @@ function showConnection(): void {
     tally.lost(now);
     timeline.lost(now);
     if (connection.cut) {
-      element("caught").dataset.state = "";
-      tell("caught", "Cut. The server goes on sending; switch it back to see what you missed.");
+      showCaught("", "The server goes on sending. Switch it back to see what you missed.");
     }
   }
   showDetails();
@@ -297,30 +296,31 @@ function showCount(): void {
 function showReturn(found: Return): void {
   timeline.filled(Date.now());
   const { away, count, first, last, took, missed, twice, reset, restarted } = found;
-  const line = element("caught");
-  const counted = `${grouped(missed)} missed, ${grouped(twice)} twice`;
-  line.dataset.state = missed + twice > 0 ? "wrong" : "right";
+  const state = missed + twice > 0 ? "wrong" : "right";
+  const loaded = "A reset said so, and the page has loaded the state again.";
   if (restarted) {
-    tell(
-      "caught",
-      `Back; ${duration(away)} away. The server has started anew and its history with it: ` +
-        "a reset said so, and the page has loaded the state again.",
-    );
+    const why = "The server has started anew, and its history with it.";
+    showCaught(state, `Back; ${duration(away)} away.`, `${why} ${loaded}`);
   } else if (reset) {
-    tell(
-      "caught",
-      `Back; ${duration(away)} away, longer than the history reaches: ${grouped(missed)} ` +
-        "events are gone. A reset said so, and the page has loaded the state again.",
-    );
+    const why = `The history does not reach back that far: ${grouped(missed)} events are gone.`;
+    showCaught(state, `Back; ${duration(away)} away.`, `${why} ${loaded}`);
   } else {
-    const range = count > 0 ? ` (${grouped(first)} to ${grouped(last)})` : "";
-    tell(
-      "caught",
-      `Caught up ${grouped(count)} events in ${duration(took)}, ${counted}. ` +
-        `Away for ${duration(away)}${range}.`,
+    const caught = `Caught up ${grouped(count)} events in ${duration(took)}`;
+    const range = count > 0 ? `, from number ${grouped(first)} to ${grouped(last)}` : "";
+    showCaught(
+      state,
+      `${caught}, ${grouped(missed)} missed, ${grouped(twice)} twice.`,
+      `Away for ${duration(away)}${range}.`,
     );
   }
   showCount();
+}
+
+/** The line below the timeline. */
+function showCaught(state: "" | "right" | "wrong", line = "", more = ""): void {
+  element("caught").dataset.state = state;
+  tell("caught-line", line);
+  tell("caught-more", more);
 }
 
 function row(event: StreamEvent): void {

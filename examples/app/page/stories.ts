@@ -44,7 +44,7 @@ let onToggle: (document: string, lockedBy: string | null, mine: boolean) => void
 /** Shows the stories as they are. */
 export function showStories(state: State): void {
   tell("source", state.source);
-  tell("watch-command", `date >> ${state.watched}/notes.txt`);
+  tell("watch-command", `echo hello >> ${state.notes}`);
   for (const { document, lockedBy, mine } of state.documents) {
     showDocument(document, lockedBy, mine);
   }

@@ -175,8 +175,8 @@ export class Timeline {
       const visibleLate = late > 0 && shows(at) ? late : 0;
       const count = inTime + visibleLate;
       if (count === 0) continue;
-      // One is a mark of a third of the row; more in the same place make it taller.
-      const size = Math.min(tall - 8, (tall - 8) * (0.42 + 0.18 * Math.log2(count)));
+      // One is a mark of half of the row; more in the same place make it taller.
+      const size = Math.min(tall - 8, (tall - 8) * (0.5 + 0.1 * Math.log2(count)));
       to.fillStyle = visibleLate > 0 ? filled! : accent!;
       to.fillRect(x(at) - 0.8, (tall - size) / 2, 1.6, size);
     }
