@@ -381,34 +381,35 @@ describe("the example application's page", () => {
     skip: skip || (picture === undefined && "DEMO_PICTURE is not set"),
   }, async () => {
     const context = await newContext({
-      viewport: { width: 1280, height: 800 },
+      viewport: { width: 1280, height: 1072 },
       colorScheme: "light",
       reducedMotion: "no-preference",
     });
-    const ada = await enter("Ada", { context });
-    const grace = await enter("Grace");
-    const received = (least: number) =>
-      ada.waitForFunction(
+    const [ada, grace] = [await enter("Ada", { context }), await enter("Grace")];
+    /** Waits until a page has seen so many more numbers. */
+    const more = async (page: Page, numbers: number) => {
+      const least = await number(page, "#count-last") + numbers;
+      await page.waitForFunction(
         (least) =>
           Number(document.getElementById("count-last")!.textContent!.replace(/\D/g, "")) >= least,
         least,
       );
-    const now = () => number(ada, "#count-last");
-    await received(await now() + 120);
+    };
+    await more(ada, 220);
+    await ada.getByRole("button", { name: "Start", exact: true }).click();
+    await more(ada, 20);
     await grace.getByRole("button", { name: "Lock Contract" }).click();
-    await received(await now() + 30);
+    await more(ada, 40);
+    await ada.evaluate(() => scrollTo(0, 0));
     await cutSwitch(ada).click();
+    await more(grace, 15);
     await grace.getByRole("button", { name: "Unlock Contract" }).click();
+    await more(grace, 10);
     await appendFile(join(watched, "notes.txt"), "hello");
-    const there = await number(grace, "#count-last");
-    await grace.waitForFunction(
-      (least) =>
-        Number(document.getElementById("count-last")!.textContent!.replace(/\D/g, "")) >= least,
-      there + 37,
-    );
+    await more(grace, 12);
     await cutSwitch(ada).click();
     await ada.locator("#caught[data-state=right]").waitFor();
-    await received(await now() + 40);
+    await more(ada, 40);
     await ada.mouse.move(0, 0);
     await ada.screenshot({ path: picture! });
     assert((await stat(picture!)).size <= 200_000, "at most 200 KB");

@@ -197,7 +197,7 @@ function show(loggedIn: boolean): void {
   element("demo").hidden = !loggedIn;
   element("account").hidden = !loggedIn;
   element("connection").hidden = !loggedIn;
-  if (loggedIn || moved) element(loggedIn ? "cut" : "enter-first").focus({ preventScroll: true });
+  if (moved) element(loggedIn ? "cut" : "enter-first").focus({ preventScroll: true });
   moved = true;
 }
 
