@@ -40,10 +40,8 @@ export interface Tick {
   run: string;
 }
 
-/** What `hub.stats()` says, as far as the page shows it. */
-export interface Stats {
-  /** When it was so, in ms since 1970 by the server's clock. */
-  at: number;
+/** What `hub.stats()` says, as far as the page shows it, and the number of the tick before. */
+export interface Stats extends Tick {
   /** Open connections. */
   connections: number;
   /** Events sent, since the server started. */

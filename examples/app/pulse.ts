@@ -84,7 +84,8 @@ export class Pulse {
   async #tell(): Promise<void> {
     // #region stats
     const { connections, events, deliveries } = this.#hub.stats();
-    const stats = { at: Date.now(), connections, events, deliveries };
+    const tick = { n: this.#sent, at: Date.now(), run: this.run };
+    const stats = { ...tick, connections, events, deliveries };
     if (connections > 0) await this.#hub.broadcast("stats", stats, { key: "stats" });
     // #endregion
     if (connections > 0) this.#seen = stats.at;

@@ -33,11 +33,31 @@ describe("the tally of the demo", () => {
     assertEquals([tally.received, tally.missed, tally.twice, tally.last], [7, 0, 0, 7]);
   });
 
-  test("any later event tells that all has come", () => {
+  test("what the server says of its last number tells that all has come", () => {
     const { tally, found, take } = away();
     take(6520, 4, 5, 6);
-    tally.passed(6600, 6600);
+    tally.check({ n: 6, at: 6600, run: "a" }, 6600);
     assertEquals(found, [nothing]);
+    take(7000, 7);
+    assertEquals([tally.missed, tally.twice], [0, 0]);
+  });
+
+  test("or that the last of them has not", () => {
+    const { tally, found, take } = away();
+    take(6520, 4, 5);
+    tally.check({ n: 6, at: 6600, run: "a" }, 6600);
+    assertEquals(found, [{ ...nothing, count: 2, last: 5, missed: 1 }]);
+    take(7000, 7);
+    assertEquals([tally.missed, tally.twice], [1, 0]);
+  });
+
+  test("another start of the server may tell that first", () => {
+    const { tally, found } = away();
+    tally.reset();
+    tally.check({ n: 8, at: 6600, run: "b" }, 6610);
+    assertEquals([found[0]!.restarted, found[0]!.missed], [true, 0]);
+    tally.take({ n: 9, at: 6700, run: "b" }, 6700);
+    assertEquals([tally.missed, tally.twice], [0, 0]);
   });
 
   test("one is missing", () => {

@@ -115,7 +115,7 @@ function listen(client: Client<Events>): void {
   client.addEventListener("reset", () => tally.reset());
   client.addEventListener("stats", (event) => {
     const stats = event.json();
-    tally.passed(stats.at, Date.now());
+    tally.check(stats, Date.now());
     charts.add(stats);
     showCount();
   });

@@ -83,36 +83,51 @@ export class Tally {
   }
 
   /** Counts one. Was it sent while the page was away? */
-  take({ n, at, run }: Tick, now: number): boolean {
+  take(tick: Tick, now: number): boolean {
+    this.#meet(tick.run);
     this.received++;
     const found = this.#return;
-    if (run !== this.#run) {
-      if (found && this.#run !== undefined) found.restarted = true;
-      this.#run = run;
-      this.last = undefined;
-      this.#least = Infinity;
-    }
-    const missed = this.last === undefined ? 0 : Math.max(0, n - this.last - 1);
-    const twice = this.last !== undefined && n <= this.last ? 1 : 0;
-    this.missed += missed;
+    const twice = this.last !== undefined && tick.n <= this.last ? 1 : 0;
     this.twice += twice;
-    this.last = Math.max(n, this.last ?? n);
-    if (found) {
-      found.missed += missed;
-      found.twice += twice;
-    }
-    const late = this.passed(at, now);
+    if (found) found.twice += twice;
+    this.#expect(tick.n - 1);
+    this.last = Math.max(tick.n, this.last ?? tick.n);
+    const late = this.#isLate(tick.at, now);
     if (late && found) {
       found.count++;
-      found.first ||= n;
-      found.last = n;
+      found.first ||= tick.n;
+      found.last = tick.n;
       found.took = now - this.#openedAt;
     }
     return late;
   }
 
-  /** An event that the server sent at `at` has come. Was it sent while the page was away? If not, the page has caught up. */
-  passed(at: number, now: number): boolean {
+  /** The server has told which number it had sent last: after it, no lower one is to come. */
+  check({ n, at, run }: Tick, now: number): void {
+    this.#meet(run);
+    this.#expect(n);
+    this.#isLate(at, now);
+  }
+
+  /** Numbers of another start of the server have nothing to do with those before. */
+  #meet(run: string): void {
+    if (run === this.#run) return;
+    if (this.#return && this.#run !== undefined) this.#return.restarted = true;
+    this.#run = run;
+    this.last = undefined;
+    this.#least = Infinity;
+  }
+
+  /** All numbers up to this one have been sent, before what has come now. */
+  #expect(n: number): void {
+    const missed = Math.max(0, n - (this.last ?? n));
+    this.missed += missed;
+    if (this.#return) this.#return.missed += missed;
+    this.last = Math.max(n, this.last ?? n);
+  }
+
+  /** Whether something was sent while the page was away. The first that was not tells that the page has caught up. */
+  #isLate(at: number, now: number): boolean {
     const found = this.#return;
     if (found && this.timeOf(at) < this.#openedAt) return true;
     this.#return = undefined;
