@@ -8,19 +8,24 @@
  */
 import assertStrict from "node:assert/strict";
 
+/** An argument that is left out where there is none: Node 26 takes no `undefined` for a message. */
+function said(message: string | undefined): [message?: string] {
+  return message === undefined ? [] : [message];
+}
+
 /** Fails unless `value` is truthy. */
 export function assert(value: unknown, message?: string): asserts value {
-  assertStrict.ok(value, message);
+  assertStrict.ok(value, ...said(message));
 }
 
 /** Fails unless both are deeply equal. */
 export function assertEquals<T>(actual: T, expected: T, message?: string): void {
-  assertStrict.deepStrictEqual(actual, expected, message);
+  assertStrict.deepStrictEqual(actual, expected, ...said(message));
 }
 
 /** Fails if both are deeply equal. */
 export function assertNotEquals<T>(actual: T, expected: T, message?: string): void {
-  assertStrict.notDeepStrictEqual(actual, expected, message);
+  assertStrict.notDeepStrictEqual(actual, expected, ...said(message));
 }
 
 /** Fails unless both are the same value (`Object.is`). */
@@ -29,7 +34,7 @@ export function assertStrictEquals<T>(
   expected: T,
   message?: string,
 ): asserts actual is T {
-  assertStrict.strictEqual(actual, expected, message);
+  assertStrict.strictEqual(actual, expected, ...said(message));
 }
 
 /** Fails unless `value` is neither null nor undefined. */
@@ -50,7 +55,7 @@ export function assertStringIncludes(text: string, part: string, message?: strin
 
 /** Fails unless `text` matches `pattern`. */
 export function assertMatch(text: string, pattern: RegExp, message?: string): void {
-  assertStrict.match(text, pattern, message);
+  assertStrict.match(text, pattern, ...said(message));
 }
 
 /** Fails unless `value` is an instance of `type`. */
