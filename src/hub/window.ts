@@ -10,7 +10,7 @@
 import { type Address, sessionAddress } from "../log/address.ts";
 import type { LogEntry } from "../log/entry.ts";
 import {
-  ADDRESS_BYTES,
+  addressBytes,
   BoundedHistory,
   EntryQueue,
   type HistoryOptions,
@@ -77,6 +77,8 @@ export class LogWindow {
   /** The last reads for whole audiences. Readers that catch up from the same place share their bytes. */
   readonly #reads = new Map<string, { to: number; read: Read }>();
   #readBytes = 0;
+  /** What the addresses of the index take, in bytes. */
+  #addressBytes = 0;
   /** How many addresses of the index have a queue. */
   #queues = 0;
   /** How many keys are in maps. */
@@ -226,19 +228,22 @@ export class LogWindow {
   }
 
   #indexBytes(): number {
-    return this.#index.size * ADDRESS_BYTES + this.#queues * QUEUE_BYTES +
-      this.#mapped * KEY_BYTES;
+    return this.#addressBytes + this.#queues * QUEUE_BYTES + this.#mapped * KEY_BYTES;
   }
 
   #push(address: Address, entry: LogEntry): void {
     const found = this.#index.get(address);
     if (found instanceof AddressQueue) {
+      shareAddress(entry, found.at(0));
       this.#mapped -= found.mapped;
       found.push(entry);
       this.#mapped += found.mapped;
       return;
     }
-    if (found !== undefined) this.#queues++;
+    if (found !== undefined) {
+      this.#queues++;
+      shareAddress(entry, found);
+    } else this.#addressBytes += addressBytes(address);
     this.#index.set(address, found === undefined ? entry : new AddressQueue(found, entry));
   }
 
@@ -266,7 +271,13 @@ export class LogWindow {
       this.#queues--;
     }
     this.#index.delete(address);
+    this.#addressBytes -= addressBytes(address);
   }
+}
+
+/** The entries of an address hold one string: each would have its own, of some 50 bytes. */
+function shareAddress(entry: { to: Address }, { to }: LogEntry): void {
+  entry.to = to;
 }
 
 function hasAny(queue: EntryQueue | undefined, { from, to }: ReadRange): boolean {

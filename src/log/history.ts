@@ -5,7 +5,7 @@
  */
 
 import { bound } from "../validate.ts";
-import { EVERYONE } from "./address.ts";
+import { type Address, EVERYONE } from "./address.ts";
 import type { LogEntry } from "./entry.ts";
 
 /** How much history is held. The first bound that is reached counts; what is older is forgotten. */
@@ -194,8 +194,8 @@ export class BoundedHistory {
 const ENTRY_BYTES = 160;
 /** A place in one more queue of the window. */
 const SLOT_BYTES = 8;
-/** An address in the window's index, with one entry. */
-export const ADDRESS_BYTES = 58;
+/** An address in the window's index, besides its string. */
+const ADDRESS_BYTES = 50;
 /** What an address takes in addition as soon as it has several entries. */
 export const QUEUE_BYTES = 80;
 /** A key in the map of an address that has many. */
@@ -206,9 +206,8 @@ const STRING_BYTES = 16;
 const NAMES_BYTES = 28;
 
 /** How many bytes an entry is counted as, without its part of the window's index. */
-function sizeOf({ start, end, to, key, except }: LogEntry): number {
+function sizeOf({ start, end, key, except }: LogEntry): number {
   let size = ENTRY_BYTES + end - start;
-  if (to !== EVERYONE) size += stringBytes(to);
   if (key !== undefined) size += SLOT_BYTES + stringBytes(key);
   if (except !== undefined) size += SLOT_BYTES + NAMES_BYTES + stringBytes(except.text);
   return size;
@@ -216,7 +215,12 @@ function sizeOf({ start, end, to, key, except }: LogEntry): number {
 
 /** The most that an entry can add to an index. */
 function indexBytesOf({ to, key }: LogEntry): number {
-  return (to === EVERYONE ? 0 : ADDRESS_BYTES) + (key === undefined ? 0 : KEY_BYTES);
+  return addressBytes(to) + (key === undefined ? 0 : KEY_BYTES);
+}
+
+/** What an address takes in an index, with one entry. Further entries of it share its string. */
+export function addressBytes(to: Address): number {
+  return to === EVERYONE ? 0 : ADDRESS_BYTES + stringBytes(to);
 }
 
 /** Engines hold a string in one byte a character as long as all of them are below U+0100. */

@@ -83,7 +83,9 @@ async function memory(): Promise<number> {
 }
 
 const hubs: Hub[] = [];
-for (const [name, { events = 32_000, rounds = 1, send }] of Object.entries(kinds)) {
+// The first one is not told of: much is compiled, and thrown away, while it runs.
+const warm = ["", kinds["to everyone"]!] as const;
+for (const [name, { events = 32_000, rounds = 1, send }] of [warm, ...Object.entries(kinds)]) {
   const hub = createHub({ history: { events, bytes: 2 ** 33 }, logger: quietLogger });
   hubs.push(hub);
   // What the first ones set off, compiled code say, is not theirs.
@@ -100,7 +102,9 @@ for (const [name, { events = 32_000, rounds = 1, send }] of Object.entries(kinds
   await sendTo(events * rounds);
   const [held, counted] = [await memory() - before[0], hub.stats().historyBytes - before[1]];
   const each = events - first;
-  console.log(JSON.stringify({ name, held: held / each, counted: counted / each }));
+  if (name !== "") {
+    console.log(JSON.stringify({ name, held: held / each, counted: counted / each }));
+  }
   await hubs.pop()!.close();
 }
 process.exit();

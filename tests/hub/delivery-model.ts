@@ -27,7 +27,7 @@ export interface Sent {
 /** What the log may count an event for at most, beside its encoded bytes; no name here is of wide characters. */
 function overhead(address: string, key: string | undefined, except: Iterable<string>): number {
   const names = [...except];
-  const forAddress = address === "*" ? 0 : 58 + 16 + address.length;
+  const forAddress = address === "*" ? 0 : 50 + 16 + address.length;
   const forKey = key === undefined ? 0 : 60 + 8 + 16 + key.length;
   const forNames = names.length === 0
     ? 0
