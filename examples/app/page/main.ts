@@ -38,6 +38,8 @@ let me: State | undefined;
 /** When the newest tick was sent: the stories' events, which carry no time, lie beside it. */
 let newest = 0;
 let openedOnce = false;
+/** How many changes of the rate the server has not answered yet. */
+let asking = 0;
 /** Whether the page has shown something else before: then the focus has to go somewhere. */
 let moved = false;
 
@@ -119,7 +121,10 @@ function listen(client: Client<Events>): void {
     charts.add(stats);
     showCount();
   });
-  client.addEventListener("rateChanged", (event) => showRate(event.json().perSecond));
+  client.addEventListener("rateChanged", (event) => {
+    // Of this page's own changes the last counts: those before it must not move the slider back.
+    if (asking === 0) showRate(event.json().perSecond);
+  });
   listenToStories(client);
   for (const [type, lane] of Object.entries(laneOf)) {
     client.addEventListener(type, (event: StreamEvent) => {
@@ -179,9 +184,11 @@ function wireControls(): void {
     if (slider.ariaDisabled === "true") showRate(me?.perSecond ?? 0);
     else showRate(rates[Number(slider.value)]!);
   });
-  on("rate", "change", () => {
+  on("rate", "change", async () => {
     if (slider.ariaDisabled === "true") return;
-    void act("POST", "rate", { perSecond: rates[Number(slider.value)] });
+    asking++;
+    await act("POST", "rate", { perSecond: rates[Number(slider.value)] });
+    asking--;
   });
   for (const id of ["rate", "share", "logout"]) setUsable(element(id), true);
   setConnected(false);
