@@ -27,11 +27,24 @@ export const LATER = `location @later {
 }`;
 
 /** Starts nginx in front of servers at these ports, with more directives for its location, and for its server. */
-export async function startNginx(
+export function startNginx(
   ports: readonly number[],
   location: string,
   server = "",
 ): Promise<TestServer> {
+  const upstreams = ports.map((port) => `server 127.0.0.1:${port};`).join(" ");
+  return startNginxOf((port) =>
+    `upstream app { ${upstreams} keepalive 8; }
+      server {
+        listen 127.0.0.1:${port};
+        location / { proxy_pass http://app; ${location} }
+        ${server}
+      }`
+  );
+}
+
+/** Starts nginx with what stands in its `http` block, for the port that it is to listen on. */
+export async function startNginxOf(http: (port: number) => string): Promise<TestServer> {
   const nginx = find("nginx");
   assert(nginx !== undefined, "no nginx on PATH");
   const directory = await mkdtemp(join(tmpdir(), "streamside-nginx-"));
@@ -39,7 +52,6 @@ export async function startNginx(
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     .map((kind) => `${kind}_temp_path ${directory}/${kind};`).join("\n");
   const user = userInfo().uid === 0 ? "user root;" : "";
-  const upstreams = ports.map((port) => `server 127.0.0.1:${port};`).join(" ");
   await writeFile(
     join(directory, "nginx.conf"),
     `${user} daemon off; worker_processes 1; pid ${directory}/pid; error_log stderr warn;
@@ -47,12 +59,7 @@ export async function startNginx(
     http {
       access_log off;
       ${temporary}
-      upstream app { ${upstreams} keepalive 8; }
-      server {
-        listen 127.0.0.1:${port};
-        location / { proxy_pass http://app; ${location} }
-        ${server}
-      }
+      ${http(port)}
     }`,
   );
   const child = spawn(nginx, ["-p", directory, "-c", join(directory, "nginx.conf")], {
