@@ -20,6 +20,8 @@ export interface StreamHandlers {
 
 /** What a line of data takes besides its characters, in bytes: engines join strings by small objects, two for a line. */
 const LINE_BYTES = 64;
+/** A blank line at the end of a chunk, with the other line ends that there are (WHATWG HTML 9.2.5). */
+const BLANK_LINE = /\r\r$|\n\r\n?$/;
 /** What any event may take, in bytes, however small `maxEventBytes` is. */
 const LEAST_BYTES = 2 ** 21;
 
@@ -60,7 +62,7 @@ export function createParser(
     held += 2 * text.length;
     parser.feed(text);
     // Nothing is held after an event, or a blank line: what is left behind it in a chunk is less than a chunk.
-    if (text.endsWith("\n\n")) held = 0;
+    if (text.endsWith("\n\n") || BLANK_LINE.test(text.slice(-3))) held = 0;
     if (held > 0) held += LINE_BYTES * text.split(/[\r\n]/).length;
     let isFull = held > 4 * maxEventBytes + LEAST_BYTES;
     try {

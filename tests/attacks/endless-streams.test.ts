@@ -84,6 +84,18 @@ describe("an endless stream", () => {
     }
   });
 
+  for (const end of ["\n", "\r\n", "\r"]) {
+    test(`of heartbeats with ${JSON.stringify(end)} is read on`, async () => {
+      await withStream(1_000, async (feed, lines) => {
+        await give(feed, `: ping${end}${end}`, 20_000);
+        feed.push(`data: here${end}${end}`);
+        if (end === "\r") feed.push("\n");
+        await until(() => lines.length === 1, "the event");
+        assertEquals(lines, ["message of 4"]);
+      });
+    });
+  }
+
   test("an event as large as the limit arrives, however it is cut and however many lines it has", async () => {
     const line = (length: number) => `data:${"x".repeat(length)}\n`;
     for (
