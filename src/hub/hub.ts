@@ -425,12 +425,12 @@ class LogHub implements InternalHub {
 
   #assertRoom(): void {
     // An ended connection keeps its place until its reader has taken the rest or stalls.
-    const open = this.#delivery.places;
-    if (open < this.#maxConnections) return;
+    if (this.#delivery.places < this.#maxConnections) return;
     this.#counters.refusedConnections++;
     throw new StreamsideError(
       "too-many-connections",
-      `This server has ${open} connections; maxConnections is ${this.#maxConnections}.`,
+      // Strangers read this, too: it comes before `authenticate`. The numbers are in `stats()`.
+      "This server has no room for more connections now (maxConnections); try again in a moment.",
     );
   }
 
