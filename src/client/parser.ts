@@ -20,8 +20,6 @@ export interface StreamHandlers {
 
 /** What a line of data takes besides its characters, in bytes: engines join strings by small objects, two for a line. */
 const LINE_BYTES = 64;
-/** A blank line at the end of a chunk, with the other line ends that there are (WHATWG HTML 9.2.5). */
-const BLANK_LINE = /\r\r$|\n\r\n?$/;
 /** What any event may take, in bytes, however small `maxEventBytes` is. */
 const LEAST_BYTES = 2 ** 21;
 
@@ -38,6 +36,8 @@ export function createParser(
 ): (chunk: Uint8Array) => void {
   /** What came since the last event may take, in bytes. */
   let held = 0;
+  /** The end of the last chunk. */
+  let before = "";
   const parser = createTextParser(
     {
       ...handlers,
@@ -58,12 +58,14 @@ export function createParser(
   return (chunk) => {
     // Streaming is slow in Node's decoder, and only a chunk that may end inside of a character needs it.
     const text = decoder.decode(chunk, { stream: !(chunk.at(-1)! < 128) });
+    // Lines of any other kind are forgotten at once. A chunk may end within the word.
+    const hasData = (before + text).includes("data");
+    before = text.slice(-3);
     // Characters outside Latin-1 take two bytes.
-    held += 2 * text.length;
+    if (hasData) held += 2 * text.length;
     parser.feed(text);
-    // Nothing is held after an event, or a blank line: what is left behind it in a chunk is less than a chunk.
-    if (text.endsWith("\n\n") || BLANK_LINE.test(text.slice(-3))) held = 0;
-    if (held > 0) held += LINE_BYTES * text.split(/[\r\n]/).length;
+    // After an event nothing is held: what is left behind it in a chunk is less than a chunk.
+    if (hasData && held > 0) held += LINE_BYTES * text.split(/[\r\n]/).length;
     let isFull = held > 4 * maxEventBytes + LEAST_BYTES;
     try {
       // A parser that had too much to hold takes nothing more. To be told by its `onError` costs a stack for each odd line.

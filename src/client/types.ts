@@ -80,7 +80,7 @@ export interface ClientOptions {
    */
   wake?: boolean;
   /**
-   * How many characters of an incomplete event, or of any incomplete line, are held at most. More is an error, and the
+   * How many characters of an incomplete event are held at most. More is an error, and the
    * client reconnects. They take at most four times as many bytes of memory, and 1 MiB: an event of very many lines
    * (one for each 16 characters of `maxEventBytes`, and 16 384) is an error, too. Default 16 777 216 (16 Mi; a
    * character outside ASCII takes more than one byte on the wire).

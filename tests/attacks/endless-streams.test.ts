@@ -49,7 +49,7 @@ function held(): number {
 }
 
 describe("an endless stream", () => {
-  for (const line of ["data: ", "event: ", "id: ", "retry: ", "unknown: ", ": ", "", "\0"]) {
+  for (const line of ["data: ", "event: ", "id: ", "retry: "]) {
     test(`of one line of ${JSON.stringify(line)} is an error`, async () => {
       await withStream(100_000, async (feed, lines) => {
         feed.push(line);
@@ -57,6 +57,18 @@ describe("an endless stream", () => {
         await until(() => lines.length === 1, "the error");
         assertStringIncludes(lines[0]!, "maxEventBytes");
         assert(feed.cancelled);
+      });
+    });
+  }
+
+  for (const line of ["unknown: ", ": ", "", "\0"]) {
+    test(`of one line of ${JSON.stringify(line)} is read and forgotten`, async () => {
+      await withStream(1000, async (feed, lines) => {
+        feed.push(line);
+        await give(feed, "\0".repeat(100_000), 50);
+        feed.push("\ndata: 1\n\n");
+        await until(() => lines.length > 0, "the event");
+        assertEquals(lines, ["message of 1"]);
       });
     });
   }
