@@ -12,7 +12,8 @@ import { tmpdir } from "node:os";
 import { join, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { snippets, surroundings } from "./snippets.ts";
+import { blocksOf, pages } from "./documentation.ts";
+import { snippets, surroundings, toModule, toProgram } from "./snippets.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
@@ -69,12 +70,22 @@ try {
   step("types, as the examples of the documentation use them");
   await writeFile(join(temporary, "surroundings.d.ts"), surroundings(names));
   const programs = ["surroundings.d.ts"];
+  const example = async (name: string, program: string) => {
+    await writeFile(join(temporary, name), program);
+    programs.push(name);
+  };
   for (const source of await documented()) {
     const text = await readFile(join(root, source), "utf8");
-    for (const [line, program] of snippets(text, source.endsWith(".md"))) {
-      const name = `${source.replaceAll("/", ".")}.${line}.ts`;
-      await writeFile(join(temporary, name), program);
-      programs.push(name);
+    for (const [line, program] of snippets(text)) {
+      await example(`${source.replaceAll("/", ".")}.${line}.ts`, program);
+    }
+  }
+  for (const page of await pages()) {
+    for (const block of blocksOf(page).filter(({ language }) => language === "ts")) {
+      // Whole files may import packages that are not installed here: `check-docs.ts` checks those.
+      if (block.file && /from "(?!streamside|node:|\.)/.test(block.text)) continue;
+      const name = `${page.path.replaceAll("/", ".")}.${block.line}.ts`;
+      await example(name, block.file ? toProgram(block) : toModule(block));
     }
   }
   const dom = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"];
@@ -135,14 +146,14 @@ function checkTypes(module: string, resolution: string, ...rest: string[]): void
   run(temporary, bin("tsc"), ...options, ...modules, ...types, ...rest);
 }
 
-/** The files whose examples a user reads. */
+/** The sources whose examples a user reads. */
 async function documented(): Promise<string[]> {
   const internal = ["src/client/backoff.ts"];
   const sources = (await readdir(join(root, "src"), { recursive: true }))
     .filter((name) => name.endsWith(".ts"))
     .map((name) => `src/${name.replaceAll(sep, "/")}`)
     .filter((name) => !internal.includes(name));
-  return ["README.md", "mod.ts", ...sources.sort()];
+  return ["mod.ts", ...sources.sort()];
 }
 
 function step(name: string): void {

@@ -1,9 +1,10 @@
 /**
- * The examples of the documentation as programs: those of the README and of the doc comments, each made a module that
+ * The examples of the documentation as programs: those of the pages and of the doc comments, each made a module that
  * a type checker takes as it would take a user's.
  *
  * @module
  */
+import { type Block, blocksOf } from "./documentation.ts";
 
 /** The modules that an example may use the exports of without importing them. */
 const specifiers = ["streamside", "streamside/client", "streamside/node", "streamside/testing"];
@@ -81,32 +82,28 @@ ${exported.join("")}
 `;
 }
 
-/** The examples of a Markdown text or of a source file's doc comments, as modules, by the line that each begins at. */
-export function snippets(text: string, isMarkdown: boolean): Map<number, string> {
-  const lines = text.split("\n");
-  const found = new Map<number, string>();
-  let example: string[] | undefined;
-  let first = 0;
-  for (const [index, whole] of lines.entries()) {
-    const line = isMarkdown ? whole : whole.match(/^ *\* ?(.*)$/)?.[1] ?? "";
-    if (example === undefined && line === "```ts") [example, first] = [[], index + 1];
-    else if (example !== undefined && line === "```") {
-      found.set(first + 1, toModule(example, first));
-      example = undefined;
-    } else example?.push(line);
-  }
-  if (example !== undefined) throw new Error(`the example at line ${first} has no end`);
-  return found;
+/** The examples of a source file's doc comments, as modules, by the line that each begins at. */
+export function snippets(text: string): Map<number, string> {
+  const lines = text.split("\n").map((line) => line.match(/^ *\* ?(.*)$/)?.[1] ?? "");
+  const found = blocksOf({ path: "a source file", text: lines.join("\n") });
+  return new Map(
+    found.filter(({ language }) => language === "ts").map((block) => [block.line, toModule(block)]),
+  );
+}
+
+/** A whole file, on the lines that it has where it was found, for the type checker to name. */
+export function toProgram({ line, text }: Block): string {
+  return `${"\n".repeat(line - 1)}${text}`;
 }
 
 /**
- * A module with an example in a function, since it may return and await; on the lines that it has where it was found,
- * for the type checker to name.
+ * A module with an example in a function, since it may return and await; on the lines that it has where it was found.
  */
-function toModule(example: readonly string[], first: number): string {
-  const last = example.findLastIndex((line) => /^import /.test(line));
+export function toModule(block: Block): string {
+  const example = block.text.split("\n").slice(0, -1);
+  const last = example.findLastIndex((line) => /^(import .*|.*\} from ".*);$/.test(line));
   const imports = example.slice(0, last + 1);
   const body = example.slice(last + 1).map((line) => line.replace(/^export default /, "void "));
-  const head = [...Array<string>(first).fill(""), ...imports].join("\n");
+  const head = [...Array<string>(block.line - 1).fill(""), ...imports].join("\n");
   return `${head} export const example = async () => {\n${body.join("\n")}\n};\n`;
 }

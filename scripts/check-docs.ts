@@ -1,0 +1,102 @@
+/**
+ * Type-checks the code of README.md and docs/ against the source, as a user's programs: `ts` blocks, and whole files in
+ * JavaScript. Of other languages it checks the syntax. `check-package.ts` does the first against the packed package.
+ *
+ * ```sh
+ * npm run check:pages
+ * ```
+ *
+ * @module
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { type Block, blocksOf, pages } from "./documentation.ts";
+import { surroundings, toModule, toProgram } from "./snippets.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const bin = (name: string) => join(root, "node_modules", ".bin", name);
+const entries: Record<string, string> = {
+  "streamside": "mod.ts",
+  "streamside/client": "src/client/mod.ts",
+  "streamside/client.browser": "src/client/mod.ts",
+  "streamside/node": "src/node/mod.ts",
+  "streamside/testing": "src/testing.ts",
+};
+
+// Inside the project, so that what the blocks import beside this package is found.
+await mkdir(join(root, "tmp"), { recursive: true });
+const folder = await mkdtemp(join(root, "tmp/pages-"));
+let faults = 0;
+try {
+  const names: Record<string, string[]> = {};
+  for (const [specifier, path] of Object.entries(entries)) {
+    names[specifier] = Object.keys(await import(join(root, path)));
+  }
+  const programs: string[] = ["surroundings.d.ts"];
+  await writeFile(join(folder, "surroundings.d.ts"), surroundings(names));
+  let syntax = 0;
+  for (const page of await pages()) {
+    for (const block of blocksOf(page)) {
+      const where = `${page.path}:${block.line}`;
+      if (block.language === "ts" || (block.file && /^[mj]?js$/.test(block.language))) {
+        const program = block.file ? toProgram(block) : toModule(block);
+        // The page and the block's line make a folder, so that whole files keep their names and find each other.
+        const name = block.file ? `${page.path}/${block.file}` : `${page.path}/${block.line}.ts`;
+        if (programs.includes(name)) throw new Error(`${where}: ${block.file} stands there twice`);
+        await mkdir(dirname(join(folder, name)), { recursive: true });
+        await writeFile(join(folder, name), program);
+        programs.push(name);
+      } else {
+        syntax++;
+        const fault = syntaxFault(block);
+        if (fault === undefined) continue;
+        console.error(`${where}: ${fault}`);
+        faults++;
+      }
+    }
+  }
+  const paths = Object.fromEntries(
+    Object.entries(entries).map(([specifier, path]) => [specifier, [join(root, path)]]),
+  );
+  const compilerOptions = {
+    ...{ target: "es2022", module: "preserve", moduleResolution: "bundler", strict: true },
+    ...{ lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"], types: ["node"] },
+    ...{ noEmit: true, allowJs: true, checkJs: true, noImplicitAny: true, skipLibCheck: true },
+    ...{ allowImportingTsExtensions: true, jsx: "preserve", paths },
+  };
+  const config = { compilerOptions, files: programs };
+  await writeFile(join(folder, "tsconfig.json"), JSON.stringify(config));
+  const { status } = spawnSync(bin("tsc"), ["-p", "."], { cwd: folder, stdio: "inherit" });
+  if (status !== 0) faults++;
+  console.log(`${programs.length - 1} programs, ${syntax} blocks in other languages`);
+} finally {
+  await rm(folder, { recursive: true });
+}
+if (faults > 0) process.exitCode = 1;
+
+/** What is wrong with a block in a language that has no types. */
+function syntaxFault({ language, text }: Block): string | undefined {
+  try {
+    if (language === "json") JSON.parse(text);
+    if (language === "js" || language === "jsx" || language === "tsx") parse(text, language);
+    if (language === "html") {
+      for (const [, script] of text.matchAll(/<script[^>]*>(.+?)<\/script>/gs)) {
+        parse(script!, "js");
+      }
+    }
+    if (language === "sh") execFileSync("bash", ["-n"], { input: text, stdio: "pipe" });
+  } catch (error) {
+    return String((error as { stderr?: unknown }).stderr ?? error);
+  }
+  return undefined;
+}
+
+function parse(text: string, loader: string): void {
+  execFileSync(bin("esbuild"), [`--loader=${loader}`, "--log-level=error"], {
+    input: text,
+    stdio: "pipe",
+  });
+}
