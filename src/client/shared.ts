@@ -34,9 +34,9 @@ import { onWake } from "./wake.ts";
 /** The options of `createSharedClient`. */
 export interface SharedClientOptions extends ClientOptions {
   /**
-   * Who reads. Clients of one origin with the same name share a connection, and all of them hear what it brings. So
-   * name the session: `{ name: sessionId }`. With `headers`, `fetch`, `method` or `body` a name is required. Default:
-   * the URL.
+   * Who reads. Clients of one origin with the same name and the same URL share a connection, and all of them hear what
+   * it brings. So name the session: `{ name: sessionId }`. A URL that differs, by its channels or by a ticket, is another
+   * connection. With `headers`, `fetch`, `method` or `body` a name is required. Default: the URL alone.
    */
   name?: string;
 }
@@ -147,7 +147,7 @@ class Source extends StreamClient {
 
 class SharedClient extends ClientTarget<SharedClientOptions> {
   reconnectAttempts = 0;
-  readonly #name: string = "streamside " + (this.options.name ?? this.url);
+  readonly #name: string = "streamside " + (this.options.name ?? "") + " " + this.url;
   /** How long this tab waits for a sign of life, or to catch up, in milliseconds. */
   readonly #patience: number = Math.min(this.options.timeout || Infinity, 45_000);
   /** Lasts from `connect()` to the end, when it aborts. It ends the lock, or the wait for it. */

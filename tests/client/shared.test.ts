@@ -68,6 +68,34 @@ describe("who shares a connection", () => {
     });
   }
 
+  test("tabs of one session with channels of their own hear each its own channel", async () => {
+    const hub = createHub();
+    const handler = createHandler(hub, {
+      authenticate: () => ({ session: "ada", channels: ["one", "two"] }),
+    });
+    const tab = (channel: string) =>
+      createSharedClient(`http://localhost/api/v1/sse/subscribe?channel=${channel}`, {
+        name: "ada",
+        fetch: (...request: unknown[]) => handler(new Request(...request as [string])),
+      });
+    await withTabs(async () => {
+      await withClients([tab("one"), tab("two")], async (...clients) => {
+        const lines = clients.map((client) => record(client, "note", "last"));
+        for (const client of clients) {
+          client.connect();
+          await next(client, "open");
+        }
+        const last = clients.map((client) => next(client, "last"));
+        await hub.publish("one", "note", "of one");
+        await hub.publish("two", "note", "of two");
+        await hub.broadcast("last", "of all");
+        await Promise.all(last);
+        assertEquals(lines, [["note of one", "last of all"], ["note of two", "last of all"]]);
+      });
+    });
+    await hub.close();
+  });
+
   test("two sessions of one URL hear each its own events", async () => {
     const hub = createHub();
     const handler = createHandler(hub, {
