@@ -1,6 +1,6 @@
 /**
- * Type-checks the code of README.md and docs/ against the source, as a user's programs: `ts` blocks, and whole files in
- * JavaScript. Of other languages it checks the syntax. `check-package.ts` does the first against the packed package.
+ * Type-checks the code of README.md and docs/ against the source, as a user's programs. Of blocks in
+ * other languages it checks the syntax. `check-package.ts` does the first against the packed package.
  *
  * ```sh
  * npm run check:pages
@@ -41,7 +41,7 @@ try {
   for (const page of await pages()) {
     for (const block of blocksOf(page)) {
       const where = `${page.path}:${block.line}`;
-      if (block.language === "ts" || (block.file && /^[mj]?js$/.test(block.language))) {
+      if (block.language === "ts") {
         const program = block.file ? toProgram(block) : toModule(block);
         // The page and the block's line make a folder, so that whole files keep their names and find each other.
         const name = block.file ? `${page.path}/${block.file}` : `${page.path}/${block.line}.ts`;
@@ -64,7 +64,7 @@ try {
   const compilerOptions = {
     ...{ target: "es2022", module: "preserve", moduleResolution: "bundler", strict: true },
     ...{ lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"], types: ["node"] },
-    ...{ noEmit: true, allowJs: true, checkJs: true, noImplicitAny: true, skipLibCheck: true },
+    ...{ noEmit: true, skipLibCheck: true },
     ...{ allowImportingTsExtensions: true, jsx: "preserve", paths },
   };
   const config = { compilerOptions, files: programs };
