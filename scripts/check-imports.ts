@@ -1,7 +1,8 @@
 /**
  * Checks what the entry points may reach, types included: the server and the client run on web standards alone, so
  * neither imports a runtime's modules; each imports no package but `eventsource-parser`; and the client imports
- * nothing of the server's but the files listed here.
+ * nothing of the server's but the files listed here. The command line may use Node's modules, and no other package;
+ * nothing else reaches it.
  *
  * Globals of a runtime (`Deno`, `Bun`, `process`, `Buffer`) are the type checker's matter: `tsconfig.web.json`.
  *
@@ -19,12 +20,18 @@ const shared = ["src/client/backoff.ts", "src/event-map.ts"];
 
 const server = reach("mod.ts");
 const client = reach("src/client/mod.ts");
+const cli = reach("src/cli/mod.ts");
 const faults = [
   ...[...server].filter(foreign).map((name) => `mod.ts reaches ${name}`),
   ...[...client].filter(foreign).map((name) => `src/client/mod.ts reaches ${name}`),
   ...[...client].filter((name) => name.startsWith("src/") && server.has(name))
     .filter((name) => !shared.includes(name))
     .map((name) => `src/client/mod.ts reaches the server's ${name}`),
+  ...[...cli].filter((name) => foreign(name) && !name.startsWith("node:"))
+    .map((name) => `src/cli/mod.ts reaches ${name}`),
+  ...[...reach("src/node/mod.ts"), ...reach("src/testing.ts"), ...server, ...client]
+    .filter((name) => name.startsWith("src/cli/"))
+    .map((name) => `an entry point of the library reaches ${name}`),
 ];
 for (const fault of faults) console.error(fault);
 console.log(`mod.ts reaches ${server.size} modules, src/client/mod.ts ${client.size}`);
