@@ -10,7 +10,7 @@ import process from "node:process";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
-import { listen, runtime, serveNode, until, within, withService } from "../server-helpers.ts";
+import { listen, runtime, until, within, withService } from "../server-helpers.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const command = [
@@ -38,6 +38,11 @@ class Run {
       () => this[where].includes(what),
       () => `${what}; out: ${this.out}; err: ${this.err}`,
     );
+  }
+
+  /** Ctrl-C. Of a child that it killed itself, Deno tells the signal in place of the exit code. */
+  interrupt(): void {
+    process.kill(this.child.pid!, "SIGINT");
   }
 
   async ends(code: number): Promise<void> {
@@ -123,7 +128,7 @@ test("serve, listen and send; Ctrl-C ends with 0", async () => {
     );
     await resumed.says("note two\n  lines");
     for (const run of [heard, resumed, serving]) {
-      run.child.kill("SIGINT");
+      run.interrupt();
       await run.ends(0);
     }
     const lost = start("listen", `${base}/subscribe`);
@@ -181,7 +186,7 @@ test("listen misses nothing over a reconnection, and says why it ends", async ()
       const numbers = heard.out.trim().split("\n").map((line) => Number(JSON.parse(line).data));
       assertEquals(numbers, Array.from({ length: 60 }, (_, number) => number));
       assert(heard.err.includes("attempt 1 in"), heard.err);
-      heard.child.kill("SIGINT");
+      heard.interrupt();
       await heard.ends(0);
 
       const refused = start("listen", `${base}/subscribe`);
@@ -214,14 +219,14 @@ test("bench tells a server that streams from one that is held back or cut", asyn
   await withService({ hub: { heartbeat: 100 } }, async ({ base, server }) => {
     /** A proxy that holds bytes back: for a time, or for good. */
     const proxy = (every: number) =>
-      serveNode((incoming, outgoing) => {
+      listen(createServer((incoming, outgoing) => {
         const upstream = request(server.url + incoming.url, (response) => {
           outgoing.writeHead(200, { "Content-Type": "text/event-stream" });
-          (outgoing as import("node:http").ServerResponse).flushHeaders();
+          outgoing.flushHeaders();
           let held: Uint8Array[] = [];
           response.on("data", (bytes) => held.push(bytes)).on("error", () => {});
           const timer = setInterval(() => {
-            (outgoing as import("node:http").ServerResponse).write(Buffer.concat(held));
+            outgoing.write(Buffer.concat(held));
             held = [];
           }, every);
           outgoing.on("close", () => {
@@ -230,7 +235,7 @@ test("bench tells a server that streams from one that is held back or cut", asyn
           });
         }).on("error", () => {});
         upstream.end();
-      });
+      }));
     const batching = await proxy(1500);
     const holding = await proxy(1_000_000);
     const cutting = await listen(createServer((_, response) => {
