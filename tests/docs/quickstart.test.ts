@@ -4,7 +4,7 @@
  * @module
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -14,30 +14,19 @@ import { assert, assertEquals } from "@std/assert";
 import { bundle } from "../../scripts/bundle.ts";
 import { blocksOf, read } from "../../scripts/documentation.ts";
 import { createClient } from "../../src/client/mod.ts";
+import { launch, skip } from "../client/browser-helpers.ts";
 import { runtime, within } from "../server-helpers.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 test("the two files of the README run as pasted", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "streamside-quickstart-"));
-  let server: ChildProcess | undefined;
-  try {
-    const [readme] = await read("README.md");
-    const files = blocksOf(readme!).filter(({ file }) => file !== undefined);
-    assertEquals(files.map(({ file }) => file), ["server.mjs", "index.html"]);
-    for (const { file, text } of files) {
-      assertEquals(await readFile(join(root, "examples/quickstart", file!), "utf8"), text);
-      await writeFile(join(folder, file!), text);
-    }
-    await install(folder);
-
-    const args = runtime === "deno" ? ["run", "-A", "server.mjs"] : ["server.mjs"];
-    server = spawn(process.execPath, args, {
-      cwd: folder,
-      env: { ...process.env, PORT: "0" },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    const url = await within(urlOf(server), "the server's address");
+  const [readme] = await read("README.md");
+  const files = blocksOf(readme!).filter(({ file }) => file !== undefined);
+  assertEquals(files.map(({ file }) => file), ["server.mjs", "index.html"]);
+  for (const { file, text } of files) {
+    assertEquals(await readFile(join(root, "examples/quickstart", file!), "utf8"), text);
+  }
+  await withServer(async ({ url }) => {
     const get = async (path: string) => await (await fetch(url + path)).text();
     assert((await get("/")).includes("createClient"));
     assert((await get("/client.js")).includes("createClient"));
@@ -53,11 +42,72 @@ test("the two files of the README run as pasted", async () => {
     await fetch(`${url}/count`, { method: "POST" });
     assertEquals((await within(events.next(), "the next event")).value?.data, "2");
     client.close();
+  });
+});
+
+test(
+  "the page of the README counts in two windows, and comes back to a new server",
+  { skip },
+  async () => {
+    const browser = await launch();
+    try {
+      await withServer(async ({ url, restart }) => {
+        const pages = [await browser.newPage(), await browser.newPage()] as const;
+        const shows = async (text: string) => {
+          for (const page of pages) {
+            await page.getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+          }
+        };
+        for (const page of pages) await page.goto(url);
+        await shows("connected");
+        await pages[0].getByRole("button").click();
+        await shows("1");
+        await restart();
+        await shows("0"); // the reset: the new server's state
+        await pages[1].getByRole("button").click();
+        await shows("1");
+      });
+    } finally {
+      await browser.close();
+    }
+  },
+);
+
+/** Runs a test on the quickstart in a folder of its own, beside the package. */
+async function withServer(
+  run: (server: { url: string; restart(): Promise<void> }) => Promise<void>,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "streamside-quickstart-"));
+  let server: ChildProcess | undefined;
+  const start = async (port: string) => {
+    const args = runtime === "deno" ? ["run", "-A", "server.mjs"] : ["server.mjs"];
+    server = spawn(process.execPath, args, {
+      cwd: folder,
+      env: { ...process.env, PORT: port },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    return await within(urlOf(server), "the server's address");
+  };
+  const stop = async () => {
+    if (server === undefined || server.exitCode !== null) return;
+    const ended = new Promise((resolve) => server!.once("exit", resolve));
+    server.kill("SIGKILL");
+    await within(ended, "the server's end");
+  };
+  try {
+    await cp(join(root, "examples/quickstart"), folder, { recursive: true });
+    await install(folder);
+    const url = await start("0");
+    const restart = async () => {
+      await stop();
+      await start(new URL(url).port);
+    };
+    await run({ url, restart });
   } finally {
-    server?.kill("SIGKILL");
+    await stop();
     await rm(folder, { recursive: true });
   }
-});
+}
 
 /** Installs the package as `npm install` would, built from the source. */
 async function install(folder: string): Promise<void> {
