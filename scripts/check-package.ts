@@ -1,12 +1,12 @@
 /**
  * Checks the package as its users get it: packs the built tarball, has publint and attw read it, installs it into an
- * empty directory, imports and requires every entry point with plain Node, type-checks the examples of the
+ * empty directory, imports and requires every entry point with plain Node, runs the command line, type-checks the examples of the
  * documentation and every entry point against it, and rehearses the publication on JSR.
  *
  * @module
  */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, sep } from "node:path";
@@ -19,6 +19,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
 const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as {
   name: string;
+  version: string;
   exports: Record<string, string | Record<string, string>>;
 };
 const specifiers = Object.entries(manifest.exports)
@@ -65,6 +66,23 @@ try {
   assert.deepEqual(names["streamside/client.browser"], names["streamside/client"]);
   if ((process.features as { require_module?: boolean }).require_module) {
     assert.deepEqual(await exported("require.cjs", "require(specifier)"), names);
+  }
+
+  step("the command line, as npx, bunx and Deno start it");
+  for (
+    const [program, ...args] of [
+      ["npx", "--no-install", manifest.name],
+      [bin("bun"), "x", "--no-install", manifest.name],
+      [bin("bun"), "x", "--bun", "--no-install", manifest.name],
+      [bin("deno"), "run", "-A", `npm:${manifest.name}`],
+    ] as const
+  ) {
+    const { status, stdout } = spawnSync(program, [...args, "--version"], {
+      cwd: temporary,
+      encoding: "utf8",
+    });
+    assert.deepEqual([status, stdout], [0, `${manifest.version}\n`], program);
+    assert.equal(spawnSync(program, [...args, "listen"], { cwd: temporary }).status, 2, program);
   }
 
   step("types, as the examples of the documentation use them");
