@@ -66,15 +66,10 @@ export function createParser(
     parser.feed(text);
     // After an event nothing is held: what is left behind it in a chunk is less than a chunk.
     if (hasData && held > 0) held += LINE_BYTES * text.split(/[\r\n]/).length;
-    let isFull = held > 4 * maxEventBytes + LEAST_BYTES;
     try {
       // A parser that had too much to hold takes nothing more. To be told by its `onError` costs a stack for each odd line.
-      parser.feed("");
-    } catch {
-      isFull = true;
-    }
-    if (isFull) {
-      throw new Error(`An event has more than ${maxEventBytes} characters (maxEventBytes)`);
-    }
+      if (held <= 4 * maxEventBytes + LEAST_BYTES) return parser.feed("");
+    } catch { /* Said below. */ }
+    throw new Error(`An event has more than ${maxEventBytes} characters (maxEventBytes)`);
   };
 }

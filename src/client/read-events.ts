@@ -5,6 +5,7 @@
  */
 import type { CheckedEvents } from "../event-map.ts";
 import { onAbort } from "./abort.ts";
+import { cancel } from "./body.ts";
 import { type StreamEvent, StreamMessage } from "./event.ts";
 import { createParser } from "./parser.ts";
 import { refusalOf } from "./refusal.ts";
@@ -61,10 +62,7 @@ export async function* readEvents<Events extends CheckedEvents<Events> = Record<
   }
   const reader = response.body?.getReader();
   if (!reader) return;
-  const cancel = () => {
-    reader.cancel().catch(() => {});
-  };
-  const stop = onAbort(signal, cancel);
+  const stop = onAbort(signal, () => cancel(reader));
   const origin = response.url && new URL(response.url).origin;
   let lastEventId = "";
   let events: StreamMessage[] = [];
@@ -94,6 +92,6 @@ export async function* readEvents<Events extends CheckedEvents<Events> = Record<
     }
   } finally {
     stop();
-    cancel();
+    cancel(reader);
   }
 }

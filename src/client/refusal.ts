@@ -4,6 +4,7 @@
  * @module
  */
 import { onAbort } from "./abort.ts";
+import { cancel } from "./body.ts";
 import { createParser } from "./parser.ts";
 
 /** Problem details (RFC 9457): what a server says about a refusal. */
@@ -65,7 +66,7 @@ export async function refusalOf(
 
   const type = headers.get("Content-Type");
   const tells = stream || /^application\/problem\+json *(;|$)/i.test(type!);
-  if (!tells) response.body?.cancel().catch(() => {});
+  if (!tells) cancel(response.body);
   let said = tells ? await beginning(response, signal) : "";
   if (stream) {
     createParser({
@@ -95,11 +96,9 @@ export async function refusalOf(
 async function beginning(response: Response, signal: AbortSignal | undefined): Promise<string> {
   const reader = response.body?.getReader();
   if (!reader) return "";
-  const cancel = () => {
-    reader.cancel().catch(() => {});
-  };
-  const timer = setTimeout(cancel, MOST_TIME);
-  const stop = onAbort(signal, cancel);
+  const giveUp = () => cancel(reader);
+  const timer = setTimeout(giveUp, MOST_TIME);
+  const stop = onAbort(signal, giveUp);
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
@@ -112,6 +111,6 @@ async function beginning(response: Response, signal: AbortSignal | undefined): P
   } catch { /* It broke off: what came before may be enough. */ }
   clearTimeout(timer);
   stop();
-  cancel();
+  giveUp();
   return text;
 }

@@ -5,11 +5,13 @@
  * @module
  */
 import { onAbort } from "./abort.ts";
-import { backoff } from "./backoff.ts";
+import { backoff, type ReconnectOptions } from "./backoff.ts";
+import { cancel } from "./body.ts";
 import { StreamMessage } from "./event.ts";
+import { fetchOf } from "./fetch.ts";
 import { createParser } from "./parser.ts";
+import { request } from "./redirects.ts";
 import { isStream, refusalOf, type RefusedError } from "./refusal.ts";
-import { fetchOf, request } from "./request.ts";
 import { ClientTarget, CLOSED, CONNECTING, type Failure, OPEN, RESET } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
 import { onWake } from "./wake.ts";
@@ -19,9 +21,6 @@ export interface StreamOptions extends ClientOptions {
   /** No status but 200 is tried again, and no event is raised but the standard's. */
   standard?: boolean;
 }
-
-/** How an attempt or a wait ends: for good, or until the next attempt, which begins after `retry` milliseconds. */
-type End = { close: CloseReason } | { retry: number; attempt: number };
 
 /** The event with which a stream says that it is complete. */
 const END = "streamside:end";
@@ -64,10 +63,21 @@ export class StreamClient extends ClientTarget<StreamOptions> {
   #due = 0;
   /** How far `Date.now()` was ahead of `performance.now()` when the server was last heard or the wait began. */
   #ahead = 0;
-  /** The stream's `retry:`, which replaces the option for the wait before the first attempt. */
-  #delay: number | undefined;
+  /** The stream's `retry:`. */
+  #told: number | undefined;
   #attempts = 0;
   #openedAt: number | undefined;
+  /** Whether the network or the page may bring on an attempt. */
+  readonly #wakes: boolean;
+  readonly #policy: ReconnectOptions;
+
+  constructor(url: string | URL, options: StreamOptions = {}) {
+    super(url, options);
+    const repeatable = isRepeatable(options.method);
+    this.#wakes = options.wake ?? repeatable;
+    const maxAttempts = options.reconnect?.maxAttempts ?? (repeatable ? undefined : 0);
+    this.#policy = { ...options.reconnect, maxAttempts };
+  }
 
   get reconnectAttempts(): number {
     // A connection of a second has succeeded. A server that accepts and drops connections is still failing.
@@ -112,38 +122,17 @@ export class StreamClient extends ClientTarget<StreamOptions> {
 
   /** Ends an attempt that failed, and waits for the next one or gives up. */
   #fail(failure: Failure, atLeast = 0): void {
-    const end = this.#endAfter(atLeast);
-    if ("close" in end) this.#close(end.close, failure);
-    else this.#retry(end.retry, end.attempt, failure);
-  }
-
-  #endAfter(atLeast: number): End {
-    const { reconnect, standard } = this.options;
+    const { standard } = this.options;
+    const policy = { ...this.#policy };
     const attempt = this.reconnectAttempts + 1;
-    const told = this.#delay;
-    const base = reconnect?.delay !== undefined
-      ? Math.max(reconnect.delay, told ?? 0)
-      // `retry: 0` is for the first attempt only: growing from 0, all attempts would be over within milliseconds.
-      : attempt > 1
-      ? told || undefined
-      : told;
-    const policy = { ...reconnect, maxAttempts: this.#maxAttempts };
     // By the standard, the wait is exactly what the stream asks for, unless attempts fail.
     if (standard && attempt === 1) policy.jitter = 0;
-    const retry = Math.max(backoff(attempt, policy, base), atLeast);
-    return retry === Infinity ? { close: "attempts" } : { retry, attempt };
-  }
+    // `retry: 0` is for the first attempt only: growing from 0, all attempts would be over within milliseconds.
+    const told = attempt > 1 ? this.#told || undefined : this.#told;
+    const base = policy.delay === undefined ? told : Math.max(policy.delay, told ?? 0);
+    const delay = Math.max(backoff(attempt, policy, base), atLeast);
+    if (delay === Infinity) return this.#close("attempts", failure);
 
-  get #maxAttempts(): number | undefined {
-    return this.options.reconnect?.maxAttempts ??
-      (isRepeatable(this.options.method) ? undefined : 0);
-  }
-
-  get #wakes(): boolean {
-    return this.options.wake ?? isRepeatable(this.options.method);
-  }
-
-  #retry(delay: number, attempt: number, failure: Failure): void {
     const signal = this.#become(CONNECTING);
     if (!signal.aborted) {
       this.#attempts = attempt;
@@ -151,7 +140,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       this.#untilWoken(signal);
     }
     this.emit("error", failure);
-    if (!signal.aborted && !this.options.standard) this.emit("reconnecting", { attempt, delay });
+    if (!signal.aborted && !standard) this.emit("reconnecting", { attempt, delay });
   }
 
   #close(reason: CloseReason, failure?: Failure): void {
@@ -216,17 +205,14 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (timeout) this.#wait(timeout, timeout);
       const id = this.#sendableId();
       const [response, url] = await this.#request(signal, id);
-      const cancel = () => {
-        response.body?.cancel().catch(() => {});
-      };
-      if (signal.aborted) return cancel();
+      if (signal.aborted) return cancel(response.body);
       if (response.status === 401 && typeof headers === "function" && !challenged) {
-        cancel();
+        cancel(response.body);
         return this.#start(true);
       }
       const refused = standard && isStream(response)
         ? undefined
-        : await refusalOf(response, signal, (delay) => this.#delay = Math.min(delay, LONGEST));
+        : await refusalOf(response, signal, (delay) => this.#told = Math.min(delay, LONGEST));
       if (signal.aborted) return;
       if (refused) this.#refused(refused, response);
       else await this.#read(response, new URL(response.url || url).origin, id === undefined);
@@ -287,9 +273,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     const reader = response.body?.getReader();
     // Compares states, since asking the signal for `aborted` at each event takes as long as parsing it.
     const state = this.#state;
-    state.signal.onabort = () => {
-      reader?.cancel().catch(() => {});
-    };
+    state.signal.onabort = () => cancel(reader);
     const deliver = (type: string, data: string) => {
       if (this.#state !== state) return;
       // An attempt that brings an event is no failure. The library's own events do not count: a failing hub sends them,
@@ -303,7 +287,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       onId: (id) => {
         if (this.#state === state) this.lastEventId = id;
       },
-      onRetry: (delay) => this.#delay = Math.min(delay, LONGEST),
+      onRetry: (delay) => this.#told = Math.min(delay, LONGEST),
       onComment: onComment && ((comment) => {
         if (this.#state === state) this.call(onComment, comment);
       }),
@@ -318,7 +302,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (!reader) throw new Error("The response has no body");
       const { value, done } = await reader.read();
       if (this.#state !== state) return;
-      if (done && this.#maxAttempts === 0 && !standard) return this.#close("ended");
+      if (done && this.#policy.maxAttempts === 0 && !standard) return this.#close("ended");
       if (done) throw new Error("The stream ended");
       this.#expect(timeout);
       read(value);

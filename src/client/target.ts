@@ -52,9 +52,6 @@ type ListenerObject<Argument> = Exclude<ClientListener<Argument>, (...args: neve
  * parsing does. For each type, one native listener passes on events that are dispatched natively.
  */
 export class ClientTarget<Options extends ClientOptions = ClientOptions> extends EventTarget {
-  static readonly CONNECTING: 0 = CONNECTING;
-  static readonly OPEN: 1 = OPEN;
-  static readonly CLOSED: 2 = CLOSED;
   readonly CONNECTING: 0 = CONNECTING;
   readonly OPEN: 1 = OPEN;
   readonly CLOSED: 2 = CLOSED;

@@ -4,23 +4,8 @@
  * @module
  */
 
-/** A `fetch`, called with a URL and with headers as a plain object. */
-export type Fetch = (url: string, init: RequestInit) => Response | Promise<Response>;
-
-/**
- * A Streamside handler as a `fetch`: it takes a `Request`, and is known by its `subscribe`. Any other `fetch` stays as
- * it is.
- */
-export function fetchOf(given: Fetch): Fetch {
-  if (!("subscribe" in given)) return given;
-  const handler = given as unknown as (request: Request) => Promise<Response>;
-  return (url, init) => handler(new Request(url, init));
-}
-
-/** What a client's request is made of. */
-export interface Init extends RequestInit {
-  headers: Record<string, string>;
-}
+import { cancel } from "./body.ts";
+import type { Fetch, Init, Redirect } from "./fetch.ts";
 
 /** As many redirects as the fetch standard follows (4.4, HTTP-redirect fetch). */
 const MOST_REDIRECTS = 20;
@@ -36,7 +21,7 @@ export async function request(
   fetch: Fetch,
   url: string,
   init: Init,
-  redirect: "follow" | "error" = "follow",
+  redirect: Redirect = "follow",
 ): Promise<[Response, string]> {
   const follow = redirect === "follow";
   const browser = /^Mozilla/.test(globalThis.navigator?.userAgent ?? "");
@@ -50,7 +35,7 @@ export async function request(
     if (!follow || location === null || ![301, 302, 303, 307, 308].includes(status)) {
       return [response, url];
     }
-    response.body?.cancel().catch(() => {});
+    cancel(response.body);
     init.signal!.throwIfAborted();
     const target = new URL(location, url);
     if (redirects === MOST_REDIRECTS || !/^https?:$/.test(target.protocol)) {
