@@ -13,7 +13,7 @@ import { cases } from "./campaign.ts";
 import { RawClient, servers, until, withService } from "./server-helpers.ts";
 
 const seed = Number(process.env.FUZZ_SEED ?? 20_260_101);
-const requests = cases("FUZZ_REQUESTS", 1_000, 10_000);
+const requests = cases("FUZZ_REQUESTS", 5_000, 10_000);
 /** No request takes nearly this long: what does, hangs. In ms. */
 const HANG = 15_000;
 
