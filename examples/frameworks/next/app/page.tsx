@@ -1,0 +1,5 @@
+import { Greetings } from "./greetings";
+
+export default function Page() {
+  return <Greetings session="ada" />;
+}
