@@ -1,6 +1,6 @@
 /**
- * The example in `examples/frameworks/next`, built and started as in production. Next bundles the library more than once:
- * the routes and the instrumentation have copies of their own, and share the hub on `globalThis`.
+ * The example in `examples/frameworks/next`, built and started as in production. Next loads the library more than once:
+ * the instrumentation, which is first, has a copy of its own, and the routes get the hub that this copy has made.
  *
  * It needs `npm ci --prefix examples/frameworks/next`, and runs with the long campaigns.
  *
@@ -100,7 +100,7 @@ describe("Next.js, as built: examples/frameworks/next", () => {
     if (directory) await rm(directory, { recursive: true, force: true });
   });
 
-  test("headers at once, and what another bundle's route sends", { skip }, async () => {
+  test("headers at once, and what another route sends", { skip }, async () => {
     const reader = await subscribe();
     assertEquals(await greet(), 1);
     const { event, data } = await reader.event();
@@ -157,12 +157,16 @@ describe("Next.js, as built: examples/frameworks/next", () => {
     assert((await response.text()).includes("Greeted by"));
   });
 
-  test("SIGTERM ends the streams, then the server", { skip }, async () => {
-    const reader = await subscribe();
-    await reader.block();
-    const ended = stop(server!);
-    await within(reader.rest(), "the stream to end");
-    // Next's own exit code after it has closed its server; a signal that nobody handled would be "SIGTERM".
-    assertEquals(await ended, 143);
-  });
+  test(
+    "SIGTERM, which the instrumentation hears, ends the streams, then the server",
+    { skip },
+    async () => {
+      const reader = await subscribe();
+      await reader.block();
+      const ended = stop(server!);
+      await within(reader.rest(), "the stream to end");
+      // Next's own exit code after it has closed its server; a signal that nobody handled would be "SIGTERM".
+      assertEquals(await ended, 143);
+    },
+  );
 });

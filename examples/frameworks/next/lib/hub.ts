@@ -1,6 +1,6 @@
 /**
- * The hub of this process. Next loads this module once for each bundle (routes, instrumentation), so the hub is kept on
- * `globalThis`: all of them get the same one.
+ * The hub of this process. Next loads this module more than once (for the routes, for the instrumentation), so the hub is
+ * kept on `globalThis`: all of them get the same one.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** Another route, in a bundle of its own, that sends through the same hub. */
+/** Another route, that sends through the same hub. */
 import { hub } from "../../../lib/hub";
 
 interface Context {
