@@ -59,7 +59,7 @@ export interface EventSource extends
  * gives up on a connection that was lost, waits as long as the stream asks for, and raises no event but the standard's.
  * What only a platform can give is missing: its events are not `isTrusted`, and outside of browsers there is no CORS.
  *
- * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved
+ * @throws a `DOMException` named `SyntaxError` for a URL that cannot be resolved; a `TypeError` without a URL
  * @example
  * ```ts
  * const source = new EventSource("/api/v1/sse/subscribe", { withCredentials: true });
@@ -84,6 +84,8 @@ export const EventSource: {
 
   constructor(url: string | URL, init: EventSourceInit = {}) {
     super();
+    // `undefined` is a URL, by WebIDL: the string "undefined".
+    if (arguments.length === 0) throw new TypeError("new EventSource needs a URL");
     this.#source = new Source(this, url, init);
     this.#source.connect();
   }

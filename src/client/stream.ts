@@ -36,8 +36,8 @@ export function isRepeatable(method: string = "GET"): boolean {
   return IDEMPOTENT.test(method);
 }
 
-/** The URLs that there are ways to fetch (Fetch, 4.2). */
-const FETCHABLE = /^(https?|about|blob|data|file):/;
+/** The URLs that a `fetch` may reach (Fetch, 4.2). `about:blank` is a page, and so never a stream. */
+const FETCHABLE = /^(https?|blob|data|file):/;
 
 /** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
 const LONGEST = 2e9;
