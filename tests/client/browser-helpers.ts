@@ -22,22 +22,25 @@ const browsers = ["chromium", "chromium-browser", "google-chrome"];
 /** Why browser tests are skipped, or `false`. */
 export const skip: string | false = skipWithout(...browsers);
 
+/** How Chromium starts: without a window, and without asking anybody for anything. */
+export const CHROMIUM_OPTIONS: readonly string[] = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
 /** Launches Chromium. */
 export async function launch(): Promise<Browser> {
   const executablePath = find(...browsers);
   if (executablePath === undefined) throw new Error(`None of ${browsers.join(", ")} is on PATH.`);
   return await chromium.launch({
     executablePath,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
+    args: [...CHROMIUM_OPTIONS],
   });
 }
 

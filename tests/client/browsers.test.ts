@@ -17,6 +17,7 @@ import { toNodeListener } from "../../src/node/mod.ts";
 import { find, skipWithout } from "../programs.ts";
 import { quietLogger, until, within } from "../server-helpers.ts";
 import type { Report } from "./browser-checks.ts";
+import { CHROMIUM_OPTIONS } from "./browser-helpers.ts";
 
 interface Browser {
   /** Its names on PATH, or where Debian keeps it. */
@@ -32,14 +33,7 @@ const browsers: Record<string, Browser> = {
     programs: ["chromium", "chromium-browser", "google-chrome"],
     command: (program, url, home) => [
       program,
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
+      ...CHROMIUM_OPTIONS,
       `--user-data-dir=${home}`,
       url,
     ],
