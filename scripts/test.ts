@@ -1,6 +1,9 @@
 /**
- * Runs the one test suite on Node, Deno and Bun, a runtime for each core at a time, and ends with a line
- * `N passed, N failed` (and `, N skipped`) that counts every test once for each runtime that ran it.
+ * Runs the one test suite on Node, Deno and Bun, and ends with a line `N passed, N failed` (and `, N skipped`) that
+ * counts every test once for each runtime that ran it.
+ *
+ * Tests mostly wait: one runtime after the other they take a third of one core. So each runtime gets the files in a few
+ * parts, and two parts a core run at a time; with `--jobs 1` all files of a runtime run in one process.
  *
  * ```sh
  * npm test                                  # everything
@@ -69,14 +72,17 @@ const runtimes: Record<string, Command> = {
   node26: otherNode("node26"),
 };
 
+/** Into how many parts the files are dealt: more share the work more evenly, and each starts a process. */
+const PARTS = 4;
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runtime: { type: "string", multiple: true, default: ["node", "deno", "bun"] },
     /** Minutes that one runtime may take for the whole suite. */
     limit: { type: "string", default: "40" },
-    /** How many runtimes run at a time. */
-    jobs: { type: "string", default: String(availableParallelism()) },
+    /** How many processes run tests at a time. */
+    jobs: { type: "string", default: String(2 * availableParallelism()) },
     /** Runs the campaigns (random histories, hostile requests) at their full length. */
     long: { type: "boolean", default: false },
   },
@@ -100,29 +106,57 @@ if (files.length === 0) throw new Error(`no file in tests/ matches ${positionals
 
 const reports = await mkdtemp(join(tmpdir(), "streamside-test-"));
 process.once("exit", () => rmSync(reports, { recursive: true }));
-const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-const lines: string[] = [];
 /** With several at a time, each one's output is printed whole, when it has ended. */
-const stdio = jobs > 1 && values.runtime.length > 1 ? "pipe" : "inherit";
-const waiting = [...values.runtime];
+const stdio = jobs > 1 ? "pipe" : "inherit";
+const parts = jobs > 1 ? deal(files, Math.min(PARTS, files.length)) : [files];
+const results = values.runtime.map((name) => ({
+  name,
+  counts: { passed: 0, failed: 0, skipped: 0 } as Counts,
+  faults: [] as string[],
+  seconds: 0,
+}));
+const waiting = results.flatMap((result) => parts.map((part, i) => ({ result, part, i })));
 await Promise.all(Array.from({ length: jobs }, async () => {
-  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    const { result, part, i } = next;
     const began = performance.now();
-    const { counts, fault } = await runSuite(name);
-    if (fault) console.error(`\n${name}: ${fault}`);
-    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
-    const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    lines.push(`${name}: ${summary(counts)} in ${seconds} s${fault ? ` (${fault})` : ""}`);
+    const { counts, fault } = await runSuite(result.name, part, i);
+    if (fault) console.error(`\n${result.name}: ${fault}`);
+    if (fault) result.faults.push(fault);
+    add(result.counts, counts);
+    result.seconds += (performance.now() - began) / 1000;
   }
 }));
 
-console.log(`\n${lines.join("\n")}\n\n${summary(total)}`);
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+console.log();
+for (const { name, counts, faults, seconds } of results) {
+  add(total, counts);
+  const why = faults.length > 0 ? ` (${faults.join("; ")})` : "";
+  console.log(`${name}: ${summary(counts)} in ${seconds.toFixed(1)} s${why}`);
+}
+console.log(`\n${summary(total)}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
 
-/** Runs the files on one runtime. A fault of the run itself is told, and counts as one failure. */
-async function runSuite(name: string): Promise<{ counts: Counts; fault: string | undefined }> {
+/** Deals files out one by one, so that the long ones of a folder come to different parts. */
+function deal(files: string[], parts: number): string[][] {
+  return Array.from({ length: parts }, (_, i) => files.filter((_, at) => at % parts === i));
+}
+
+function add(sum: Counts, { passed, failed, skipped }: Counts): void {
+  sum.passed += passed;
+  sum.failed += failed;
+  sum.skipped += skipped;
+}
+
+/** Runs files on one runtime. A fault of the run itself is told, and counts as one failure. */
+async function runSuite(
+  name: string,
+  files: string[],
+  part: number,
+): Promise<{ counts: Counts; fault: string | undefined }> {
   if (stdio === "inherit") console.log(`\n${name}: ${files.length} files`);
-  const report = join(reports, `${name}.xml`);
+  const report = join(reports, `${name}-${part}.xml`);
   const { code, ended } = await run(runtimes[name]!(files, report));
 
   let counts: Counts = { passed: 0, failed: 0, skipped: 0 };
