@@ -81,6 +81,7 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
   const tasks = new Set<string>();
   const running = new Set<Promise<void>>();
   let closing = false;
+  let rateChange = 0;
 
   const sse = createHandler(hub, {
     basePath: "/api/v1/sse",
@@ -259,8 +260,10 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           const { session, body } = await read(request);
           const perSecond = wholeNumber(body, "perSecond", maxPerSecond);
           pulse.perSecond = perSecond;
-          await hub.broadcast("rateChanged", { perSecond, by: session.name }, { key: "rate" });
-          return json(200, { perSecond });
+          const change = rateChange = Math.max(rateChange + 1, Date.now());
+          const detail = { perSecond, by: session.name, change };
+          await hub.broadcast("rateChanged", detail, { key: "rate" });
+          return json(200, { change });
         },
       },
       "/api/v1/lock": {

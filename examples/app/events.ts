@@ -11,7 +11,8 @@ export interface Events {
   /** To everyone, once a second: what the hub counts. */
   stats: Stats;
   /** To everyone: somebody has changed how many ticks are sent. */
-  rateChanged: { perSecond: number; by: string };
+  /** `change`: which change of the rate it is; later ones have greater numbers, over restarts too. */
+  rateChanged: { perSecond: number; by: string; change: number };
   /** To the session that asked: how much of its sync is done, in per cent. */
   syncProgress: number;
   /** To the session that asked: what its sync is doing. */

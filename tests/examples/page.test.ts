@@ -254,13 +254,22 @@ describe("the example application's page", () => {
 
     await tabTo("#rate");
     // Quick presses are not undone by what the server says of the first of them.
-    let answers = 0;
-    page.on("response", (response) => {
-      if (response.url().endsWith("/rate")) answers++;
+    const shown: string[] = [];
+    await page.exposeFunction("shown", (text: string) => shown.push(text));
+    await page.evaluate(() => {
+      const { shown } = globalThis as unknown as { shown(text: string | null): void };
+      const asked = document.querySelector("#rate-asked")!;
+      new MutationObserver(() => shown(asked.textContent)).observe(asked, { childList: true });
+    });
+    const told: string[] = [];
+    page.on("response", async (response) => {
+      if (response.url().endsWith("/rate")) told.push(response.request().postData()!);
     });
     for (let press = 0; press < 5; press++) await page.keyboard.press("ArrowRight");
-    await until(() => answers === 5, "the answers to five presses");
+    await until(() => told.at(-1) === '{"perSecond":500}', "the server's answer to the last press");
     assertEquals(await page.locator("#rate-asked").textContent(), "500 events/s");
+    const numbers = shown.map((text) => parseInt(text));
+    assertEquals(numbers, numbers.toSorted((a, b) => a - b), "the slider moved back");
     await tabTo("Start #sync-start");
     await page.keyboard.press("Enter");
     await page.locator("#sync-message").getByText(/^Done/).waitFor();

@@ -55,12 +55,16 @@ export async function ask<T>(
   throw new Refusal(response.status, problem.detail ?? `The server answered ${response.status}.`);
 }
 
-/** Asks the server for something of which only success matters; a problem is shown. */
-export async function act(method: string, path: string, body?: unknown): Promise<boolean> {
+/** Asks the server for its answer, or `true` where it is empty; a problem is shown, and the answer is `false`. */
+export async function act<T = true>(
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<T | false> {
   try {
-    await ask(method, path, body);
+    const answer = await ask<T | undefined>(method, path, body);
     showProblem(undefined);
-    return true;
+    return answer ?? true as T;
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) identity.onEnd?.();
     else showProblem(error);

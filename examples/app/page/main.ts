@@ -38,8 +38,10 @@ let me: State | undefined;
 /** When the newest tick was sent: the stories' events, which carry no time, lie beside it. */
 let newest = 0;
 let openedOnce = false;
-/** How many changes of the rate the server has not answered yet. */
-let asking = 0;
+/** The server is asked to change the rate, and has not answered yet. */
+let asking = false;
+/** The newest change of the rate that the page knows of. */
+let change = 0;
 /** Whether the page has shown something else before: then the focus has to go somewhere. */
 let moved = false;
 
@@ -122,8 +124,11 @@ function listen(client: Client<Events>): void {
     showCount();
   });
   client.addEventListener("rateChanged", (event) => {
+    const changed = event.json();
     // Of this page's own changes the last counts: those before it must not move the slider back.
-    if (asking === 0) showRate(event.json().perSecond);
+    if (asking || changed.change < change) return;
+    change = changed.change;
+    showRate(changed.perSecond);
   });
   listenToStories(client);
   for (const [type, lane] of Object.entries(laneOf)) {
@@ -185,10 +190,17 @@ function wireControls(): void {
     else showRate(rates[Number(slider.value)]!);
   });
   on("rate", "change", async () => {
-    if (slider.ariaDisabled === "true") return;
-    asking++;
-    await act("POST", "rate", { perSecond: rates[Number(slider.value)] });
-    asking--;
+    if (slider.ariaDisabled === "true" || asking) return;
+    asking = true;
+    // One at a time: of two requests at once the second may come first.
+    for (let sent = ""; sent !== slider.value;) {
+      sent = slider.value;
+      const asked = { perSecond: rates[Number(sent)] };
+      const answer = await act<{ change: number }>("POST", "rate", asked);
+      if (answer) change = answer.change;
+      else await reload();
+    }
+    asking = false;
   });
   for (const id of ["rate", "share", "logout"]) setUsable(element(id), true);
   setConnected(false);
