@@ -262,7 +262,7 @@ describe("the example application's page", () => {
       new MutationObserver(() => shown(asked.textContent)).observe(asked, { childList: true });
     });
     const told: string[] = [];
-    page.on("response", async (response) => {
+    page.on("response", (response) => {
       if (response.url().endsWith("/rate")) told.push(response.request().postData()!);
     });
     for (let press = 0; press < 5; press++) await page.keyboard.press("ArrowRight");
