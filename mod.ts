@@ -34,9 +34,9 @@ export type {
   JsonShape,
 } from "./src/event-map.ts";
 export type { Address } from "./src/log/address.ts";
-export { EntryWriter, type LogEntry, type LogRecord, type Names } from "./src/log/entry.ts";
 export type { HistoryOptions } from "./src/log/history.ts";
 export type { Log, LogFollower } from "./src/log/log.ts";
+export type { LogEntry, LogPosition, LogRecord } from "./src/log/record.ts";
 export { memoryLog } from "./src/log/memory.ts";
 export type { EndReason } from "./src/hub/connection.ts";
 export type {

@@ -133,6 +133,13 @@ export function formatEvent(event: string, data: string, id: string): string {
   return `event: ${event}\n${dataFields(data)}id: ${id}\n\n`;
 }
 
+/** The event that {@link formatEvent} has written, whose data has LF for every line end. */
+export function parseEvent(text: string): { event: string; data: string } {
+  const [event, ...lines] = text.split("\n");
+  const data = lines.slice(0, -3).map((line) => line.slice("data: ".length));
+  return { event: event!.slice("event: ".length), data: data.join("\n") };
+}
+
 const encoder = new TextEncoder();
 
 /** A string in UTF-8. */

@@ -334,8 +334,8 @@ class Routes<I extends Identity, Context> {
   }
 
   #health(): Promise<Answer> {
-    const { draining, hasReachedLog } = this.#hub;
-    const status = draining ? "draining" : hasReachedLog ? "ok" : "log-unavailable";
+    const { draining, isFollowingLog } = this.#hub;
+    const status = draining ? "draining" : isFollowingLog ? "ok" : "log-unavailable";
     return Promise.resolve(jsonAnswer(status === "ok" ? 200 : 503, { status }));
   }
 

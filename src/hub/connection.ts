@@ -23,6 +23,7 @@
  * @module
  */
 
+import type { LogPosition } from "../log/record.ts";
 import type { Audience } from "./read.ts";
 import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 
@@ -75,7 +76,7 @@ export interface ConnectionStart {
    * The position that it goes on after; without one it begins at the head of the log. `null`: at one that the log does
    * not know.
    */
-  readonly position: number | null | undefined;
+  readonly position: LogPosition | null | undefined;
   /** See {@link Connection.deadline}. */
   readonly deadline: number;
   /** See {@link Connection.deadlineReason}. */
@@ -105,6 +106,8 @@ export class Connection implements SinkOwner {
    * fan-out.
    */
   cursor: number;
+  /** A place that it had, with its tag: where it resumes, or where it began to lag before anybody read it. */
+  place: LogPosition | undefined;
   /** The log's head when it was opened, or when the log began anew since. */
   openedAt: number;
   /** It gets nothing after this position, and ends when it has come to it. */
@@ -125,7 +128,8 @@ export class Connection implements SinkOwner {
     this.session = start.session;
     this.group = group;
     this.openedAt = head;
-    this.cursor = position === undefined ? head : position ?? 0;
+    this.cursor = position === undefined ? head : position?.position ?? 0;
+    this.place = position ?? undefined;
     this.#feed = position === undefined ? "live" : position === null ? "lost" : "behind";
     this.deadline = start.deadline;
     this.deadlineReason = start.deadlineReason;

@@ -10,9 +10,10 @@
 import { encode, formatEvent, RESERVED_PREFIX, RESET } from "../event-format.ts";
 import { EVERYONE, isSession, nameOf } from "../log/address.ts";
 import { formatCursor } from "../log/cursor.ts";
-import type { LogEntry } from "../log/entry.ts";
+import type { EncodedEntry } from "../log/entry.ts";
 import type { HistoryOptions } from "../log/history.ts";
-import type { Log } from "../log/log.ts";
+import type { LogPosition } from "../log/record.ts";
+import type { EntrySource } from "../log/source.ts";
 import {
   Connection,
   type ConnectionOwner,
@@ -21,9 +22,11 @@ import {
   type Group,
 } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
+import { readNewest } from "./fill.ts";
 import { type ReadRange, select } from "./read.ts";
 import { Registry } from "./registry.ts";
 import { Chunk } from "./sink.ts";
+import { farewell } from "./drain.ts";
 import { sleep, Turns } from "./turns.ts";
 import { LogWindow } from "./window.ts";
 
@@ -65,7 +68,7 @@ export interface DeliveryObserver {
 
 /** What delivery needs from the hub. */
 export interface DeliveryOptions {
-  readonly log: Log;
+  readonly log: EntrySource;
   readonly history: HistoryOptions;
   readonly maxBufferedBytes: number;
   readonly retry: number;
@@ -105,18 +108,25 @@ export class Delivery implements ConnectionOwner {
   readonly #turns = new Turns();
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble, which readers that come together share. */
-  #lastPreamble: { position: number; chunk: Chunk } | undefined;
+  #lastPreamble: { id: string; chunk: Chunk } | undefined;
+  /** While the window is filled with what the log held when it was opened: resolves when that is done. */
+  #filling: Promise<void> | undefined;
 
   /** Delivery of what a log holds. Nothing is delivered before {@link Delivery.open}. */
   constructor(options: DeliveryOptions, observer: DeliveryObserver) {
     this.#options = options;
     this.#observer = observer;
-    this.#window = new LogWindow(options.history, 0);
+    this.#window = new LogWindow(options.history, { position: 0 });
   }
 
   /** Where the log stands, as a cursor; `undefined` before the log is open. */
   get cursor(): string | undefined {
-    return this.#epoch === "" ? undefined : formatCursor(this.#epoch, this.#window.head);
+    return this.#epoch === "" ? undefined : this.idAt(this.#window.head);
+  }
+
+  /** The id of a position that the window covers. */
+  idAt(position: number): string {
+    return formatCursor(this.#epoch, { position, tag: this.#window.tagAt(position) });
   }
 
   /** The life of the log that cursors belong to; empty before it is open. */
@@ -146,31 +156,54 @@ export class Delivery implements ConnectionOwner {
     return { events: this.#window.size, bytes: this.#window.bytes };
   }
 
-  /** Begins at the head of a log. With another epoch, the log started over, and everyone gets a reset. */
-  open(epoch: string, head: number): void {
-    if (this.#epoch === epoch) return;
+  /**
+   * Begins at the head of a log, which holds everything after `start`. With another epoch, the log started over, and
+   * everyone gets a reset. With the same epoch it goes on. If what comes in between is lost, every connection ends: an
+   * instruction may be lost too, and clients that come back are looked at anew.
+   */
+  open(epoch: string, head: LogPosition, start: LogPosition): void {
+    const isSame = this.#epoch === epoch;
+    if (isSame && head.position === this.#window.head) return;
     for (const entry of this.#window.entries(this.#settled, this.#window.head)) {
       this.#dismiss(entry);
     }
     this.#epoch = epoch;
     this.#window = new LogWindow(this.#options.history, head);
-    this.#disconnects = new Disconnects(head);
-    this.#flushed = head;
-    this.#settled = head;
+    this.#disconnects = new Disconnects(head.position);
+    this.#flushed = head.position;
+    this.#settled = head.position;
     this.#lastPreamble = undefined;
     for (const connection of this.registry.connections) {
-      connection.openedAt = head;
+      connection.openedAt = head.position;
       if (connection.endsAt < Infinity) this.end(connection, "disconnect");
+      else if (isSame) this.end(connection, "log", farewell(this.#options.retry));
       else this.#reset(connection);
     }
     this.stopWaiting();
+    this.#filling = head.position > start.position ? this.#fill(head, start) : undefined;
+  }
+
+  /** Fills the window with the newest of what the log holds: else each client that resumes would ask the log. */
+  async #fill(head: LogPosition, start: LogPosition): Promise<void> {
+    const window = this.#window;
+    try {
+      const { log, history } = this.#options;
+      const newest = await readNewest(log, head, start, history);
+      if (window !== this.#window) return;
+      if (newest !== undefined) window.fill(newest.start, newest.entries);
+    } catch (error) {
+      if (window !== this.#window) return;
+      this.#observer.failed("filling the window from the log", error);
+    }
+    this.#filling = undefined;
+    this.prune();
   }
 
   /** Takes the next entries of the log. */
-  append(entries: readonly LogEntry[]): void {
+  append(entries: readonly EncodedEntry[]): void {
     for (const entry of entries) {
       this.#window.add(entry);
-      if (entry.instruction !== DISCONNECT) continue;
+      if (entry.instruction?.event !== DISCONNECT) continue;
       this.#disconnects.add(nameOf(entry.to), entry.position);
     }
     this.#start();
@@ -212,22 +245,35 @@ export class Delivery implements ConnectionOwner {
     this.prune();
     const group = this.registry.group(start.channels);
     const { head } = this.#window;
-    const connection = new Connection(this, start, group, head);
+    const isAnother = start.position != null && this.#isAnother(start.position);
+    const begun = isAnother ? { ...start, position: null } : start;
+    const connection = new Connection(this, begun, group, head);
     this.registry.add(connection);
     this.#watch(connection);
     // The cursor may come from a server that is ahead of this one. The log itself knows the position.
-    if ((start.position ?? 0) > head) void this.#readLog(connection);
+    if (connection.cursor > head) void this.#readLog(connection);
     return connection;
   }
 
+  /** Whether the entry at a place is another one, as far as the window knows; else the log is asked. */
+  #isAnother({ position, tag }: LogPosition): boolean {
+    const window = this.#window;
+    // A log that gives tags gives one with each position but 0.
+    if (tag === undefined && position > 0 && window.tagAt(window.head) !== undefined) return true;
+    return position >= window.start && position <= window.head && tag !== window.tagAt(position);
+  }
+
   /** The first bytes of a stream: how long to wait before reconnecting, and where it goes on from. */
-  #preamble({ cursor, lagging, isLost }: Connection): Chunk {
+  #preamble({ cursor, lagging, isLost, place }: Connection): Chunk {
     if (isLost) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
     // Not the position of a fan-out under way, which may not have reached this connection yet.
     const position = lagging ? cursor : Math.max(cursor, this.#settled);
-    if (this.#lastPreamble?.position !== position) {
-      const text = `retry: ${this.#options.retry}\nid: ${formatCursor(this.#epoch, position)}\n\n`;
-      this.#lastPreamble = { position, chunk: new Chunk(encode(text), 0) };
+    const id = place?.position === position
+      ? formatCursor(this.#epoch, place)
+      : this.idAt(position);
+    if (this.#lastPreamble?.id !== id) {
+      const text = `retry: ${this.#options.retry}\nid: ${id}\n\n`;
+      this.#lastPreamble = { id, chunk: new Chunk(encode(text), 0) };
     }
     return this.#lastPreamble.chunk;
   }
@@ -428,6 +474,7 @@ export class Delivery implements ConnectionOwner {
     if (!connection.ready) {
       connection.cursor = Math.max(connection.cursor, range.from);
       connection.lag();
+      if (connection.isUnread) this.#keepPlace(connection);
       // A stream that nobody has begun to read does not lag: its reader is on the way.
       if (!connection.isUnread) this.#observer.lagged(connection);
       return;
@@ -440,6 +487,12 @@ export class Delivery implements ConnectionOwner {
     this.#catchUp(connection);
   }
 
+  /** Its stream will begin with an id of where it stands, which the window may have forgotten by then. */
+  #keepPlace(connection: Connection): void {
+    const { cursor: position } = connection;
+    connection.place = { position, tag: this.#window.tagAt(position) };
+  }
+
   /** Gives a lagging connection what its sink has room for. */
   #catchUp(connection: Connection): void {
     while (connection.ready && connection.lagging && !connection.isAwaiting) {
@@ -449,6 +502,13 @@ export class Delivery implements ConnectionOwner {
       }
       if (connection.cursor >= connection.endsAt) break;
       if (connection.cursor < this.#window.start) return void this.#readLog(connection);
+      const { place } = connection;
+      connection.place = undefined;
+      // The window may have been filled since it was opened.
+      if (place?.position === connection.cursor && this.#isAnother(place)) {
+        connection.lose();
+        continue;
+      }
       // Not beyond the last fan-out: a disconnect may be there, before the event that supersedes another.
       const to = Math.min(this.#flushed, connection.endsAt);
       if (connection.cursor < to) {
@@ -468,9 +528,19 @@ export class Delivery implements ConnectionOwner {
   async #readLog(connection: Connection): Promise<void> {
     connection.askLog();
     const epoch = this.#epoch;
-    const { head } = this.#window;
     try {
-      const entries = await this.#options.log.read(connection.cursor, LOG_PAGE);
+      if (this.#filling !== undefined && connection.cursor < this.#window.start) {
+        await this.#filling;
+        if (connection.ended || epoch !== this.#epoch) return;
+        if (connection.cursor >= this.#window.start) {
+          connection.lag();
+          return this.#catchUp(connection);
+        }
+      }
+      const { head } = this.#window;
+      const { cursor: position, place } = connection;
+      const after = place?.position === position ? place : { position };
+      const entries = await this.#options.log.read(after, LOG_PAGE);
       // If the log started over meanwhile, the answer is void: a reset takes its place.
       if (connection.ended || epoch !== this.#epoch) return;
       connection.lag();
@@ -488,7 +558,7 @@ export class Delivery implements ConnectionOwner {
   }
 
   /** `head`: the window's head when the log was asked. Later entries are not in the answer, or only in part. */
-  #deliverFromLog(connection: Connection, entries: readonly LogEntry[], head: number): void {
+  #deliverFromLog(connection: Connection, entries: readonly EncodedEntry[], head: number): void {
     const end = Math.min(this.#window.start, connection.endsAt);
     const before = entries.filter((entry) => entry.position <= end);
     const newest = before.at(-1)?.position ?? Math.max(connection.cursor, Math.min(end, head));
@@ -508,7 +578,7 @@ export class Delivery implements ConnectionOwner {
   #reset(connection: Connection): void {
     connection.lose();
     if (!connection.ready) return;
-    const id = formatCursor(this.#epoch, this.#flushed);
+    const id = this.idAt(this.#flushed);
     connection.catchUp(this.#flushed);
     this.#write(connection, new Chunk(encode(formatEvent(RESET, "{}", id)), 0));
     this.#observer.reset(connection);
@@ -530,12 +600,12 @@ export class Delivery implements ConnectionOwner {
   /** It keeps proxies and clients from giving up. The id keeps an idle client's position in the history. */
   #heartbeat(position: number): Chunk {
     const { heartbeat } = this.#options;
-    return new Chunk(encode(`${heartbeat}id: ${formatCursor(this.#epoch, position)}\n\n`), 0);
+    return new Chunk(encode(`${heartbeat}id: ${this.idAt(position)}\n\n`), 0);
   }
 
   /** The connections that an instruction ends: those opened before it. They get nothing sent after it. */
-  #dismiss(entry: LogEntry): Connection[] {
-    if (entry.instruction !== DISCONNECT) return [];
+  #dismiss(entry: EncodedEntry): Connection[] {
+    if (entry.instruction?.event !== DISCONNECT) return [];
     const found = [...this.registry.sessions.get(nameOf(entry.to)) ?? []]
       .filter((connection) => connection.openedAt < entry.position);
     for (const connection of found) {

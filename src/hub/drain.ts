@@ -53,7 +53,7 @@ export async function drain(delivery: Delivery, options: DrainOptions): Promise<
 }
 
 /** Each client gets its own time to come back. If all came at once, they would overload the next server. */
-function farewell(retry: number): Chunk {
+export function farewell(retry: number): Chunk {
   const spread = Math.round(retry * (0.5 + Math.random()));
   return new Chunk(encode(`retry: ${spread}\n\n`), 0);
 }

@@ -12,9 +12,10 @@ import { quote, StreamsideError } from "../errors.ts";
 import { byteLength, checkEventName, formatEvent, serializeData } from "../event-format.ts";
 import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
 import { formatCursor, parseCursor } from "../log/cursor.ts";
-import type { LogRecord } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
 import { memoryLog } from "../log/memory.ts";
+import type { LogPosition, LogRecord } from "../log/record.ts";
+import { checkPosition, sourceOf } from "../log/source.ts";
 import { bound, checkName, invalid } from "../validate.ts";
 import { VERSION } from "../version.ts";
 import type { Connection, EndReason } from "./connection.ts";
@@ -92,6 +93,8 @@ export interface InternalHub extends Hub {
   readonly [HUB]: string;
   /** It has reached its log, and takes subscribers. */
   readonly hasReachedLog: boolean;
+  /** It is told what the log is given. When the log is away it still takes subscribers, who wait like all others. */
+  readonly isFollowingLog: boolean;
   /** Throws if it takes no subscribers: while it drains, is full, or has not reached its log. */
   assertAccepting(): void;
   /** As {@link Hub.subscribe}, for a sink that is set later. */
@@ -105,6 +108,7 @@ class LogHub implements InternalHub {
   readonly maxEventBytes: number;
   readonly logger: Logger;
   readonly #log: Log;
+  readonly #ownsLog: boolean;
   readonly #delivery: Delivery;
   readonly #registry: Registry;
   readonly #sweeper: Sweeper;
@@ -117,6 +121,8 @@ class LogHub implements InternalHub {
   readonly #counters = { ...COUNTERS };
   readonly #listeners = new Map<keyof HubEvents, Set<(detail: never) => void>>();
   readonly #unfollow: () => void;
+  /** The log can be followed, as far as it has said. */
+  #isFollowing = false;
   #number = 0;
   #closing: Promise<void> | undefined;
   #closed = false;
@@ -145,10 +151,14 @@ class LogHub implements InternalHub {
     const stallTimeout = bound("stallTimeout", options.stallTimeout, 300_000);
     this.#maxAge = bound("maxAge", options.maxAge, Infinity);
     this.#log = options.log ?? memoryLog(history);
+    this.#ownsLog = options.log === undefined;
     checkMethods("log", this.#log, ["follow", "append", "read"]);
+    const source = sourceOf(this.#log, history, (error) => {
+      this.logger.error("streamside: an entry of the log was refused", error);
+    });
     this.#delivery = new Delivery(
       {
-        log: this.#log,
+        log: source,
         history,
         maxBufferedBytes: bound("maxBufferedBytes", options.maxBufferedBytes, 64 * 1024),
         retry: this.#retry,
@@ -178,13 +188,19 @@ class LogHub implements InternalHub {
       stallTimeout,
       abandon: this.#abandon,
     });
-    this.#unfollow = this.#log.follow({
-      opened: (epoch, head) => {
-        checkEpoch(epoch);
-        this.#delivery.open(epoch, head);
+    this.#unfollow = source.follow({
+      opened: (epoch, head, start) => {
+        this.#isFollowing = true;
+        this.#delivery.open(epoch, head, start);
       },
-      appended: (entries) => this.#delivery.append(entries),
-      failed: (error) => this.logger.warn("streamside: the log cannot be followed", error),
+      appended: (entries) => {
+        this.#isFollowing = true;
+        this.#delivery.append(entries);
+      },
+      failed: (error) => {
+        this.#isFollowing = false;
+        this.logger.warn("streamside: the log cannot be followed", error);
+      },
     });
   }
 
@@ -194,6 +210,10 @@ class LogHub implements InternalHub {
 
   get hasReachedLog(): boolean {
     return this.#delivery.epoch !== "";
+  }
+
+  get isFollowingLog(): boolean {
+    return this.#isFollowing;
   }
 
   assertAccepting(): void {
@@ -272,7 +292,7 @@ class LogHub implements InternalHub {
     const { epoch } = this.#delivery;
     const last = this.#number;
     const record = { to: sessionAddress(session), event: DISCONNECT, data: "" };
-    const position = await this.#record(record, "the disconnect", "call disconnect again");
+    const { position } = await this.#record(record, "the disconnect", "call disconnect again");
     if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
     if (epoch === this.#delivery.epoch) return;
     // If the log started over meanwhile, it may have lost the instruction before telling it.
@@ -325,9 +345,11 @@ class LogHub implements InternalHub {
     checkEventName(event);
     const key = options?.key;
     if (key !== undefined) checkName("key", key);
+    const idempotencyKey = options?.idempotencyKey;
+    if (idempotencyKey !== undefined) checkName("idempotencyKey", idempotencyKey);
     const text = serializeData(data);
     this.#checkSize(event, text);
-    const record: LogRecord = { to, event, data: text, key, except };
+    const record: LogRecord = { to, event, data: text, key, except, idempotencyKey };
     const { epoch: before } = this.#delivery;
     const position = await this.#record(record, "the event", "sent again, it may arrive twice");
     const { epoch } = this.#delivery;
@@ -360,12 +382,14 @@ class LogHub implements InternalHub {
   }
 
   /** Appends what is called `what` in errors, which say what to do when it is not known whether the log holds it. */
-  async #record(record: LogRecord, what: string, advice: string): Promise<number> {
+  async #record(record: LogRecord, what: string, advice: string): Promise<LogPosition> {
     if (this.#closed) {
       throw new StreamsideError("closed", `The hub is closed and did not take ${what}.`);
     }
     try {
-      return await this.#log.append(record);
+      const place = await this.#log.append(record);
+      checkPosition("answer to append", place);
+      return place;
     } catch (cause) {
       if (cause instanceof StreamsideError) throw cause;
       throw new StreamsideError(
@@ -382,10 +406,8 @@ class LogHub implements InternalHub {
     if (typeof requestedAt !== "string") {
       throw invalid(`requestedAt must be a cursor of the hub, got ${quote(requestedAt)}.`);
     }
-    const position = parseCursor(this.#delivery.epoch, requestedAt);
-    const isOver = position === undefined
-      ? undefined
-      : this.#delivery.isDisconnectedAfter(session, position);
+    const place = parseCursor(this.#delivery.epoch, requestedAt);
+    const isOver = place && this.#delivery.isDisconnectedAfter(session, place.position);
     if (isOver === false) return;
     if (isOver) {
       throw new StreamsideError(
@@ -504,6 +526,7 @@ class LogHub implements InternalHub {
     this.#unfollow();
     this.#delivery.stopWaiting();
     this.#sweeper.stop();
+    if (this.#ownsLog) await this.#log.close?.();
   }
 }
 
@@ -522,14 +545,6 @@ function heartbeatOf(option: HubOptions["heartbeat"]): { interval: number; field
   if (event === undefined) return { interval: ms, fields: ":\n" };
   checkEventName(event);
   return { interval: ms, fields: `event: ${event}\ndata: ${ms}\n` };
-}
-
-/** An epoch is part of ids, which come back in a header. */
-function checkEpoch(epoch: unknown): void {
-  if (typeof epoch === "string" && /^[!-~]{1,256}$/.test(epoch)) return;
-  throw invalid(
-    `A log's epoch must be 1 to 256 visible ASCII characters, got ${quote(epoch)}.`,
-  );
 }
 
 /** The sessions that `except` names, copied: the caller may change its array after the call. */

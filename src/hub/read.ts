@@ -5,7 +5,7 @@
  */
 
 import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
-import type { LogEntry } from "../log/entry.ts";
+import type { EncodedEntry } from "../log/entry.ts";
 import { Chunk } from "./sink.ts";
 
 /** Readers of the same channels: broadcasts and channel events are the same bytes for all of them. */
@@ -48,7 +48,7 @@ export interface ReadRange {
  * `upTo`: an event is left out if a newer one supersedes it, unless the newer one comes after this position.
  */
 export function select(
-  entries: readonly LogEntry[],
+  entries: readonly EncodedEntry[],
   session: string,
   audience: Audience,
   range: Omit<ReadRange, "from">,
@@ -61,12 +61,12 @@ export function select(
 
 /** As many of the entries addressed to a reader as fit in one chunk. `upTo`: as for {@link select}; 0 keeps all. */
 export function gather(
-  entries: Iterable<LogEntry>,
+  entries: Iterable<EncodedEntry>,
   session: string | undefined,
   { to, limit, block }: Omit<ReadRange, "from">,
   upTo: number,
 ): Read {
-  const found: LogEntry[] = [];
+  const found: EncodedEntry[] = [];
   let bytes = 0;
   let blockEnd = Infinity;
   for (const entry of entries) {
@@ -86,14 +86,14 @@ export function gather(
 }
 
 /** A newer event counts only if this reader gets it: it may be excepted from the event, or end before it. */
-function isSuperseded(entry: LogEntry, session: string | undefined, upTo: number): boolean {
+function isSuperseded(entry: EncodedEntry, session: string | undefined, upTo: number): boolean {
   let { newer } = entry;
   while (newer && session !== undefined && newer.except?.has(session)) newer = newer.newer;
   return newer !== undefined && newer.position <= upTo;
 }
 
 /** The bytes of some entries as one chunk: a view if they are already side by side, else a copy. */
-function join(entries: readonly LogEntry[]): Chunk {
+function join(entries: readonly EncodedEntry[]): Chunk {
   const runs: Uint8Array[] = [];
   let bytes = 0;
   for (let i = 0; i < entries.length; i++) {

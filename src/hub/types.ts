@@ -19,7 +19,8 @@ export type EventName<Events extends EventMap> = Extract<keyof Events, string>;
 /** Options of {@link createHub}. */
 export interface HubOptions {
   /**
-   * Where events are held. Hubs that share a log are one service. Default: a {@link memoryLog} bounded by `history`.
+   * Where events are held. Hubs that share a log are one service. Whoever made it closes it, after the hub. Default: a
+   * {@link memoryLog} bounded by `history`.
    */
   readonly log?: Log;
   /**
@@ -76,6 +77,12 @@ export interface HeartbeatOptions {
 export interface SendOptions {
   /** A connection that lags gets only the newest of the events to the same session or channel with this key. */
   readonly key?: string;
+  /**
+   * Sent again with the same one, the event stands once: the second send resolves to the first one's id, whatever else
+   * it says. One key is for one event of the whole hub. For how long a key is known is for the log to say: `memoryLog`
+   * knows the last 10 000.
+   */
+  readonly idempotencyKey?: string;
 }
 
 /** Options of {@link Hub.broadcast}. */

@@ -8,7 +8,8 @@
  */
 
 import { type Address, sessionAddress } from "../log/address.ts";
-import type { LogEntry } from "../log/entry.ts";
+import type { EncodedEntry } from "../log/entry.ts";
+import type { LogPosition } from "../log/record.ts";
 import {
   addressBytes,
   BoundedHistory,
@@ -29,10 +30,10 @@ const MAPPED = 16;
 /** The entries of one address. */
 class AddressQueue extends EntryQueue {
   /** The newest entry of each key, once there are many entries. */
-  #newest: Map<string, LogEntry> | undefined;
+  #newest: Map<string, EncodedEntry> | undefined;
 
   /** The newest entry with a key. */
-  newest(key: string): LogEntry | undefined {
+  newest(key: string): EncodedEntry | undefined {
     if (this.#newest !== undefined) return this.#newest.get(key);
     for (let i = this.size - 1; i >= 0; i--) if (this.at(i).key === key) return this.at(i);
     return undefined;
@@ -43,7 +44,7 @@ class AddressQueue extends EntryQueue {
     return this.#newest?.size ?? 0;
   }
 
-  override push(entry: LogEntry): void {
+  override push(entry: EncodedEntry): void {
     super.push(entry);
     if (this.#newest !== undefined) this.#note(entry);
     else if (this.size >= MAPPED && entry.key !== undefined) {
@@ -52,7 +53,7 @@ class AddressQueue extends EntryQueue {
     }
   }
 
-  override shift(): LogEntry | undefined {
+  override shift(): EncodedEntry | undefined {
     const entry = super.shift();
     if (this.size < MAPPED / 2) this.#newest = undefined;
     if (entry?.key !== undefined && this.#newest?.get(entry.key) === entry) {
@@ -61,16 +62,17 @@ class AddressQueue extends EntryQueue {
     return entry;
   }
 
-  #note(entry: LogEntry): void {
+  #note(entry: EncodedEntry): void {
     if (entry.key !== undefined) this.#newest!.set(entry.key, entry);
   }
 }
 
 /** The recent entries of a log. */
 export class LogWindow {
-  readonly #history: BoundedHistory;
+  readonly #options: HistoryOptions;
+  #history: BoundedHistory;
   /** The entries of each address: a single one stands for itself, since most sessions have no more. */
-  readonly #index = new Map<Address, LogEntry | AddressQueue>();
+  readonly #index = new Map<Address, EncodedEntry | AddressQueue>();
   /** Broadcasts that leave sessions out, and events with a key: those that readers may get differently. */
   readonly #exceptions = new EntryQueue();
   readonly #keyed = new EntryQueue();
@@ -85,8 +87,13 @@ export class LogWindow {
   #mapped = 0;
 
   /** An empty window that begins after a position. */
-  constructor(options: HistoryOptions, head: number) {
-    this.#history = new BoundedHistory(options, head, () => this.#indexBytes());
+  constructor(options: HistoryOptions, head: LogPosition) {
+    this.#options = options;
+    this.#history = this.#begin(head);
+  }
+
+  #begin(start: LogPosition): BoundedHistory {
+    return new BoundedHistory(this.#options, start, () => this.#indexBytes());
   }
 
   /** Everything after this position, up to the head, is held. */
@@ -97,6 +104,11 @@ export class LogWindow {
   /** The newest position. */
   get head(): number {
     return this.#history.head;
+  }
+
+  /** The tag of the entry at a position from `start` to `head`; `undefined` in a gap, and where the log gives none. */
+  tagAt(position: number): string | undefined {
+    return this.#history.tagAt(position);
   }
 
   /** How many entries are held. */
@@ -110,7 +122,7 @@ export class LogWindow {
   }
 
   /** Adds the newest entry. */
-  add(entry: LogEntry): void {
+  add(entry: EncodedEntry): void {
     this.#history.add(entry);
     if (entry.key !== undefined) {
       const older = this.#newest(entry);
@@ -119,6 +131,21 @@ export class LogWindow {
     }
     this.#push(entry.to, entry);
     if (entry.except) this.#exceptions.push(entry);
+  }
+
+  /** Puts all entries from `start` on in front of those it holds. */
+  fill(start: LogPosition, older: readonly EncodedEntry[]): void {
+    const { entries } = this.#history;
+    const held = Array.from({ length: entries.size }, (_, i) => entries.at(i));
+    this.#history = this.#begin(start);
+    this.#index.clear();
+    this.#exceptions.clear();
+    this.#keyed.clear();
+    this.#addressBytes = 0;
+    this.#queues = 0;
+    this.#mapped = 0;
+    for (const entry of older) this.add(entry);
+    for (const entry of held) this.add(entry);
   }
 
   /** Forgets the entries that exceed the bounds now, but none after `upTo`. */
@@ -133,7 +160,7 @@ export class LogWindow {
   }
 
   /** The entries of a range, oldest first. */
-  *entries(from: number, to: number): Generator<LogEntry, void> {
+  *entries(from: number, to: number): Generator<EncodedEntry, void> {
     const { entries } = this.#history;
     for (let i = entries.indexAfter(from); i < entries.size; i++) {
       const entry = entries.at(i);
@@ -200,7 +227,11 @@ export class LogWindow {
   }
 
   /** The entries to any of these addresses in a range, in log order. */
-  *#addressed(addresses: readonly Address[], from: number, to: number): Generator<LogEntry, void> {
+  *#addressed(
+    addresses: readonly Address[],
+    from: number,
+    to: number,
+  ): Generator<EncodedEntry, void> {
     const queues: { queue: EntryQueue; next: number }[] = [];
     for (const address of addresses) {
       const queue = this.#queue(address);
@@ -231,7 +262,7 @@ export class LogWindow {
     return this.#addressBytes + this.#queues * QUEUE_BYTES + this.#mapped * KEY_BYTES;
   }
 
-  #push(address: Address, entry: LogEntry): void {
+  #push(address: Address, entry: EncodedEntry): void {
     const found = this.#index.get(address);
     if (found instanceof AddressQueue) {
       shareAddress(entry, found.at(0));
@@ -248,13 +279,13 @@ export class LogWindow {
   }
 
   /** The newest entry with a key to the same address, if one is held. */
-  #newest({ to, key }: LogEntry): LogEntry | undefined {
+  #newest({ to, key }: EncodedEntry): EncodedEntry | undefined {
     const found = this.#index.get(to);
     if (found instanceof AddressQueue) return found.newest(key!);
     return found?.key === key ? found : undefined;
   }
 
-  readonly #forget = (entry: LogEntry): void => {
+  readonly #forget = (entry: EncodedEntry): void => {
     this.#drop(entry.to);
     if (entry.except) this.#exceptions.shift();
     if (entry.key !== undefined) this.#keyed.shift();
@@ -276,7 +307,7 @@ export class LogWindow {
 }
 
 /** The entries of an address hold one string: each would have its own, of some 50 bytes. */
-function shareAddress(entry: { to: Address }, { to }: LogEntry): void {
+function shareAddress(entry: { to: Address }, { to }: EncodedEntry): void {
   entry.to = to;
 }
 

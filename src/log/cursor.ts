@@ -4,18 +4,32 @@
  * @module
  */
 
-/** A position written as a cursor: opaque to everyone else, safe as an SSE `id` and in a header. */
-export function formatCursor(epoch: string, position: number): string {
-  return `${epoch}-${position}`;
+import type { LogPosition } from "./record.ts";
+
+/** A tag is part of ids, which come back in a header. */
+const TAG = /^[!-~]{1,64}$/;
+/** The digits of a position, and, where the log gives tags, the tag of the entry there. */
+const PLACE = /^(0|[1-9]\d{0,15})(?:-([!-~]{1,64}))?$/;
+
+/**
+ * A position written as a cursor: opaque to everyone else, safe as an SSE `id` and in a header. It is
+ * `epoch-position`, or `epoch-position-tag` where the log gives tags.
+ */
+export function formatCursor(epoch: string, { position, tag }: LogPosition): string {
+  return tag === undefined ? `${epoch}-${position}` : `${epoch}-${position}-${tag}`;
 }
 
 /** The position that a cursor stands for; `undefined` for a cursor of another epoch and for anything else. */
-export function parseCursor(epoch: string, cursor: string): number | undefined {
-  if (!cursor.startsWith(`${epoch}-`) || cursor.length > epoch.length + 17) return undefined;
-  const digits = cursor.slice(epoch.length + 1);
-  if (!/^(0|[1-9]\d*)$/.test(digits)) return undefined;
+export function parseCursor(epoch: string, cursor: string): LogPosition | undefined {
+  if (!cursor.startsWith(`${epoch}-`) || cursor.length > epoch.length + 82) return undefined;
+  const [, digits, tag] = PLACE.exec(cursor.slice(epoch.length + 1)) ?? [];
   const position = Number(digits);
-  return Number.isSafeInteger(position) ? position : undefined;
+  return Number.isSafeInteger(position) ? { position, tag } : undefined;
+}
+
+/** Whether a value can be a tag. */
+export function isTag(value: unknown): value is string {
+  return typeof value === "string" && TAG.test(value);
 }
 
 /** A name for one life of a log. No two lives share a name, so a cursor of another life is recognised. */

@@ -1,5 +1,5 @@
 /**
- * An entry of the log: a position, whom it is addressed to, and the event's bytes, encoded once for everybody.
+ * An entry as a hub holds it: a position, whom it is addressed to, and the event's bytes, encoded once for everybody.
  *
  * Entries are written one after the other into pages. Consecutive entries for the same readers are then one piece of
  * memory already: handing out a thousand events costs one view and no copy.
@@ -7,23 +7,10 @@
  * @module
  */
 
-import { formatEvent, RESERVED_PREFIX } from "../event-format.ts";
+import { formatEvent, parseEvent, RESERVED_PREFIX } from "../event-format.ts";
 import type { Address } from "./address.ts";
 import { formatCursor } from "./cursor.ts";
-
-/** What is appended to a log: everything that another server needs to deliver it. All members are plain JSON. */
-export interface LogRecord {
-  /** Whom it is addressed to: `*`, `@session` or `#channel`. */
-  readonly to: Address;
-  /** The event's name. A name that starts with `streamside:` is an instruction to the hubs and goes to no client. */
-  readonly event: string;
-  /** The event's data as it goes out, before it is split into lines. */
-  readonly data: string;
-  /** Events to the same address with the same key supersede each other for a reader that lags. */
-  readonly key?: string;
-  /** Sessions that do not get it; only with `to: "*"`. */
-  readonly except?: readonly string[];
-}
+import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
 
 /** Some names, none of which holds a NUL, in one string: a set takes three times as much, on Bun five times. */
 export class Names implements Iterable<string> {
@@ -47,12 +34,12 @@ export class Names implements Iterable<string> {
 }
 
 /** A record that has its place in a log, with its bytes in the event stream format. */
-export interface LogEntry {
-  /** Where it stands in the log: a whole number. Positions only grow; gaps are allowed. */
-  readonly position: number;
+export interface EncodedEntry extends LogPosition {
+  /** See {@link LogPosition.tag}. */
+  readonly tag: string | undefined;
   /** Whom it is addressed to. */
   readonly to: Address;
-  /** When it was appended, in ms since the epoch, by the clock of whoever appended it. Nothing goes by it. */
+  /** See {@link LogEntry.time}. */
   readonly time: number;
   /** The page its bytes are in, among those of others: neither to be changed nor to be given away. */
   readonly page: Uint8Array;
@@ -64,10 +51,10 @@ export interface LogEntry {
   readonly key: string | undefined;
   /** See {@link LogRecord.except}. */
   readonly except: Names | undefined;
-  /** The name of an instruction to the hubs; `undefined` for an event. */
-  readonly instruction: string | undefined;
+  /** An instruction to the hubs, as it was appended; `undefined` for an event. */
+  readonly instruction: LogRecord | undefined;
   /** The next entry to the same address with the same key, once there is one. */
-  newer: LogEntry | undefined;
+  newer: EncodedEntry | undefined;
 }
 
 const MAX_PAGE_BYTES = 64 * 1024;
@@ -76,19 +63,7 @@ const MIN_PAGE_BYTES = 2 * 1024;
 const PAGES = 32;
 const encoder = new TextEncoder();
 
-/**
- * Writes records as entries into pages. Each log has its own writer, or a new one each time it is opened.
- *
- * @example
- * ```ts
- * const writer = new EntryWriter("epoch1");
- * const entry = writer.write(1, { to: "#news", event: "headline", data: "It works" }, Date.now());
- * new TextDecoder().decode(entry.page.subarray(entry.start, entry.end));
- * // event: headline
- * // data: It works
- * // id: epoch1-1
- * ```
- */
+/** Writes the entries of one epoch into pages. */
 export class EntryWriter {
   readonly #epoch: string;
   readonly #pageBytes: number;
@@ -103,16 +78,18 @@ export class EntryWriter {
     this.#pageBytes = Math.max(MIN_PAGE_BYTES, Math.min(MAX_PAGE_BYTES, Math.ceil(bytes / PAGES)));
   }
 
-  /** The entry of a record at a position, its bytes written once. `time`: ms since the epoch. */
-  write(position: number, record: LogRecord, time: number): LogEntry {
-    const instruction = record.event.startsWith(RESERVED_PREFIX) ? record.event : undefined;
+  /** An entry with its bytes, written once. */
+  write(entry: LogEntry): EncodedEntry {
+    const { position, tag, time, record } = entry;
+    const instruction = record.event.startsWith(RESERVED_PREFIX) ? record : undefined;
     const text = instruction === undefined
-      ? formatEvent(record.event, record.data, formatCursor(this.#epoch, position))
+      ? formatEvent(record.event, record.data, formatCursor(this.#epoch, entry))
       : "";
     const page = this.#put(text);
     const isShared = page === this.#page;
     return {
       position,
+      tag,
       to: record.to,
       time,
       page,
@@ -141,4 +118,21 @@ export class EntryWriter {
     this.#end = bytes.length;
     return this.#page;
   }
+}
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * An entry as a log hands it over, read back from its bytes. What they cannot tell is lost: all line ends of the data
+ * are LF, and a lone surrogate is U+FFFD. To clients, and so to everybody, it is the same event.
+ */
+export function decodeEntry(entry: EncodedEntry): LogEntry {
+  const { position, tag, time, to, page, start, end, key, except, instruction } = entry;
+  const record = instruction ?? {
+    to,
+    ...parseEvent(decoder.decode(page.subarray(start, end))),
+    ...key === undefined ? {} : { key },
+    ...except === undefined ? {} : { except: [...except] },
+  };
+  return tag === undefined ? { position, time, record } : { position, tag, time, record };
 }

@@ -6,7 +6,8 @@
 
 import { bound } from "../validate.ts";
 import { type Address, EVERYONE } from "./address.ts";
-import type { LogEntry } from "./entry.ts";
+import type { EncodedEntry } from "./entry.ts";
+import type { LogPosition } from "./record.ts";
 
 /** How much history is held. The first bound that is reached counts; what is older is forgotten. */
 export interface HistoryOptions {
@@ -26,13 +27,26 @@ export interface HistoryOptions {
   readonly age?: number;
 }
 
+/**
+ * The bounds of a history, with their defaults.
+ *
+ * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
+ */
+export function boundsOf(options: HistoryOptions): Required<HistoryOptions> {
+  return {
+    events: bound("history.events", options.events, 100_000),
+    bytes: bound("history.bytes", options.bytes, 32 * 1024 * 1024),
+    age: bound("history.age", options.age, 600_000),
+  };
+}
+
 /** A queue of entries, ordered by position, that can be searched. */
 export class EntryQueue {
-  #items: (LogEntry | undefined)[];
+  #items: (EncodedEntry | undefined)[];
   #first = 0;
 
   /** A queue of these entries. */
-  constructor(...entries: LogEntry[]) {
+  constructor(...entries: EncodedEntry[]) {
     this.#items = entries;
   }
 
@@ -42,19 +56,19 @@ export class EntryQueue {
   }
 
   /** The entry at an index, 0 being the oldest. */
-  at(index: number): LogEntry {
+  at(index: number): EncodedEntry {
     return this.#items[this.#first + index]!;
   }
 
   /** Adds the newest entry. */
-  push(entry: LogEntry): void {
+  push(entry: EncodedEntry): void {
     // A push makes room for 16 more when an array has to grow, and most addresses have few entries.
     if (this.#items.length < 8) this.#items = this.#items.concat(entry);
     else this.#items.push(entry);
   }
 
   /** Takes the oldest entry out. */
-  shift(): LogEntry | undefined {
+  shift(): EncodedEntry | undefined {
     if (this.size === 0) return undefined;
     const entry = this.#items[this.#first];
     this.#items[this.#first++] = undefined;
@@ -64,6 +78,12 @@ export class EntryQueue {
       this.#first = 0;
     }
     return entry;
+  }
+
+  /** Takes all entries out. */
+  clear(): void {
+    this.#items = [];
+    this.#first = 0;
   }
 
   /** The index of the first entry after a position; `size` when there is none. */
@@ -102,6 +122,7 @@ export class BoundedHistory {
   /** The most that the entries can take in an index. */
   #indexed = 0;
   #start: number;
+  #startTag: string | undefined;
   #head: number;
 
   /**
@@ -111,12 +132,18 @@ export class BoundedHistory {
    *
    * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
    */
-  constructor(options: HistoryOptions = {}, head = 0, index?: () => number) {
-    this.#events = bound("history.events", options.events, 100_000);
-    this.#bytes = bound("history.bytes", options.bytes, 32 * 1024 * 1024);
-    this.#age = bound("history.age", options.age, 600_000);
-    this.#start = head;
-    this.#head = head;
+  constructor(
+    options: HistoryOptions = {},
+    start: LogPosition = { position: 0 },
+    index?: () => number,
+  ) {
+    const { events, bytes, age } = boundsOf(options);
+    this.#events = events;
+    this.#bytes = bytes;
+    this.#age = age;
+    this.#start = start.position;
+    this.#startTag = start.tag;
+    this.#head = start.position;
     this.#index = index;
   }
 
@@ -130,17 +157,25 @@ export class BoundedHistory {
     return this.#head;
   }
 
+  /** The tag of the entry at a position from `start` to `head`; `undefined` in a gap, and where the log gives none. */
+  tagAt(position: number): string | undefined {
+    if (position === this.#start) return this.#startTag;
+    const index = this.entries.indexAfter(position) - 1;
+    const entry = index < 0 ? undefined : this.entries.at(index);
+    return entry?.position === position ? entry.tag : undefined;
+  }
+
   /** What the entries held take, in bytes. */
   get bytes(): number {
     return this.#held + (this.#index?.() ?? this.#indexed);
   }
 
   /** Adds the newest entry. It forgets nothing by itself: see {@link BoundedHistory.prune}. */
-  add(entry: LogEntry): void {
+  add(entry: EncodedEntry): void {
     this.entries.push(entry);
+    this.#head = entry.position;
     this.#held += sizeOf(entry);
     this.#indexed += indexBytesOf(entry);
-    this.#head = entry.position;
     const now = performance.now();
     const newest = this.#stretches.at(-1);
     if (newest === undefined || now - newest.began > this.#age / 100) {
@@ -155,7 +190,7 @@ export class BoundedHistory {
    * Forgets what is beyond the bounds now, but nothing after `upTo`; `evicted` is told of each entry that went, oldest
    * first.
    */
-  prune(upTo: number = this.#head, evicted?: (entry: LogEntry) => void): void {
+  prune(upTo: number = Infinity, evicted?: (entry: EncodedEntry) => void): void {
     const { entries } = this;
     const old = this.#lastOld();
     while (
@@ -166,6 +201,7 @@ export class BoundedHistory {
       this.#held -= sizeOf(entry);
       this.#indexed -= indexBytesOf(entry);
       this.#start = entry.position;
+      this.#startTag = entry.tag;
       evicted?.(entry);
     }
     while (this.#stretches.length > 0 && this.#stretches[0]!.last <= this.#start) {
@@ -205,16 +241,22 @@ const STRING_BYTES = 16;
 /** The object around the names of `except`. */
 const NAMES_BYTES = 28;
 
+/** How many bytes an entry is counted as at most, with its part of the window's index. */
+export function bytesOf(entry: EncodedEntry): number {
+  return sizeOf(entry) + indexBytesOf(entry);
+}
+
 /** How many bytes an entry is counted as, without its part of the window's index. */
-function sizeOf({ start, end, key, except }: LogEntry): number {
+function sizeOf({ start, end, key, except, instruction }: EncodedEntry): number {
   let size = ENTRY_BYTES + end - start;
+  if (instruction !== undefined) size += stringBytes(instruction.data);
   if (key !== undefined) size += SLOT_BYTES + stringBytes(key);
   if (except !== undefined) size += SLOT_BYTES + NAMES_BYTES + stringBytes(except.text);
   return size;
 }
 
 /** The most that an entry can add to an index. */
-function indexBytesOf({ to, key }: LogEntry): number {
+function indexBytesOf({ to, key }: EncodedEntry): number {
   return addressBytes(to) + (key === undefined ? 0 : KEY_BYTES);
 }
 

@@ -1,31 +1,50 @@
 /**
  * The log: one ordered, bounded history of a hub's events. All hubs that share a log are one service.
  *
- * `memoryLog` keeps it in this process. Network logs keep it in a broker, for many processes.
+ * `memoryLog` keeps it in this process. Network and database logs keep it elsewhere, for many processes.
  *
  * @module
  */
 
-import type { LogEntry, LogRecord } from "./entry.ts";
+import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
 
 /** What a log tells those who follow it. Calls come one at a time, in log order. */
 export interface LogFollower {
   /**
-   * The log can be followed now: everything after `head` will be told. Called again with another epoch when the log
-   * started over (its data is gone): cursors of the old epoch mean nothing from then on. An epoch is 1 to 256 visible
-   * ASCII characters, since it is part of the ids that clients send back in a header. No two lives of a log share one.
+   * The log can be followed: everything after `head` will be told. It holds everything after `start`.
    *
-   * @throws {StreamsideError} `invalid-argument` for an invalid epoch
+   * It is called again
+   *
+   * - with the same epoch and the `head` that the follower was told last, when the log can be followed again after
+   *   {@link LogFollower.failed} and goes on where it stopped;
+   * - with the same epoch and a later `head`, when it can be followed again and does not hold any more what comes in
+   *   between: this follower has missed that, others may have had it. The hub ends its streams, and their clients come
+   *   back and resume or get a reset;
+   * - with another epoch, when the log started over or has lost data: positions may be given again, and cursors of the
+   *   old epoch mean nothing from then on. The hub's readers get a reset.
+   *
+   * An epoch is 1 to 256 visible ASCII characters, since it is part of the ids that clients send back in a header. No
+   * two lives of a log share one. All servers that follow a log are told the same epoch for the same life.
+   *
+   * @throws {StreamsideError} `invalid-argument` for an invalid epoch or position, and for a `head` behind what the
+   *   follower was told in the same epoch
    */
-  opened(epoch: string, head: number): void;
-  /** The next entries. None is left out, none comes twice, and positions grow. */
+  opened(epoch: string, head: LogPosition, start: LogPosition): void;
+  /**
+   * The next entries. None is left out, none comes twice, and positions grow.
+   *
+   * @throws {StreamsideError} `invalid-argument` for a position that does not grow, or an invalid tag
+   */
   appended(entries: readonly LogEntry[]): void;
-  /** The log cannot be followed at the moment. It keeps trying by itself, and then goes on where it stopped. */
+  /**
+   * The log cannot be followed at the moment. It keeps trying by itself, and then goes on where it stopped: the next
+   * call of `opened` or `appended` says that it can be followed again.
+   */
   failed(error: unknown): void;
 }
 
 /**
- * A log, as a hub needs one.
+ * A log, as a hub needs one. `testLog` of `streamside/testing` checks an implementation.
  *
  * What an implementation promises:
  *
@@ -35,6 +54,11 @@ export interface LogFollower {
  * - Positions are whole numbers above 0 that only grow. Gaps between them are allowed.
  * - Its answers belong to the epoch that its followers were told last. When it starts over, they are told before it
  *   answers anything from its new life.
+ * - An epoch and a position stand for one entry for ever. Where the engine can lose what it acknowledged, the log
+ *   notices: a follower whose last entry is missing or has another tag is told another epoch, and so is every other.
+ *   Servers that notice at once agree on one. Where no server is left that saw the lost entries, tags tell: a read
+ *   after an entry that is not there, or has another tag, is `null`.
+ * - A log that comes back with all its data comes back with its epoch: that costs nobody a reset.
  *
  * An append may be answered before its entry is told or after, and either may take any time.
  *
@@ -43,11 +67,24 @@ export interface LogFollower {
 export interface Log {
   /** Follows the log from its head on. Returns how to stop. */
   follow(follower: LogFollower): () => void;
-  /** Appends a record. Resolves to its position once the log holds it, and rejects if it does not. */
-  append(record: LogRecord): Promise<number>;
   /**
-   * The oldest entries after a position: at most `limit` of them, and at least one if there is one. `null` if not
-   * everything after the position is held: it was trimmed, or the log has not reached the position.
+   * Appends a record. Resolves to its position once the log holds it, and rejects if it does not, or if that is not
+   * known. A record whose `idempotencyKey` the log knows is not appended again: it resolves to the position of the
+   * first. For how many records or how long it knows a key is for the log to say.
    */
-  read(after: number, limit: number): Promise<readonly LogEntry[] | null>;
+  append(record: LogRecord): Promise<LogPosition>;
+  /**
+   * The oldest entries after a position, in order: at most `limit` of them, fewer if the log likes, and at least one if
+   * there is one. The position may lie in a gap.
+   *
+   * `null` if not everything after the position is held: it was trimmed, or the log has not reached the position. And
+   * `null` if `after.tag` is given, and is not the tag of the entry there. A log that gives tags remembers that of the
+   * last entry it has trimmed, since a cursor that stands there is still good. Without `after.tag`, nothing is compared.
+   */
+  read(after: LogPosition, limit: number): Promise<readonly LogEntry[] | null>;
+  /**
+   * Lets go of everything: followers are told nothing more, and what is asked rejects. Who made the log closes it; a hub
+   * closes only a log that it made itself.
+   */
+  close?(): void | Promise<void>;
 }

@@ -4,13 +4,23 @@
  * @module
  */
 
+import { StreamsideError } from "../errors.ts";
 import { newEpoch } from "./cursor.ts";
-import { EntryWriter, type LogEntry, type LogRecord } from "./entry.ts";
+import { decodeEntry, type EncodedEntry, EntryWriter } from "./entry.ts";
 import { BoundedHistory, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
+import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
+import { ENCODED, type EntryFollower, type EntrySource } from "./source.ts";
+
+/** How many idempotency keys are known. */
+const KEYS = 10_000;
 
 /**
- * A log in this process's memory: the default of a hub. Hubs that share one are one service.
+ * A log in this process's memory: the default of a hub. Hubs that share one are one service. It knows the last 10 000
+ * idempotency keys.
+ *
+ * Its entries are held as the hubs hold them, encoded, so that log and windows share them. Whoever follows or reads it
+ * otherwise gets data whose line ends are LF.
  *
  * @param options how much it holds: events, bytes and age (ms); see {@link HistoryOptions} for the defaults
  * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
@@ -25,38 +35,86 @@ export function memoryLog(options: HistoryOptions = {}): Log {
 }
 
 class MemoryLog implements Log {
+  readonly [ENCODED]: EntrySource = {
+    follow: (follower) => this.#follow(follower),
+    read: (after, limit) => this.#read(after, limit),
+  };
   readonly #epoch = newEpoch();
+  readonly #options: HistoryOptions;
   readonly #writer: EntryWriter;
-  readonly #followers = new Set<LogFollower>();
-  readonly #history: BoundedHistory;
+  readonly #followers = new Set<EntryFollower>();
+  #history: BoundedHistory;
+  /** Where the records with these idempotency keys stand, the oldest first. */
+  readonly #keys = new Map<string, number>();
+  #isClosed = false;
 
   constructor(options: HistoryOptions) {
+    this.#options = options;
     this.#history = new BoundedHistory(options);
     this.#writer = new EntryWriter(this.#epoch, options);
   }
 
   follow(follower: LogFollower): () => void {
-    this.#followers.add(follower);
-    follower.opened(this.#epoch, this.#history.head);
+    return this.#follow({
+      opened: (epoch, head, start) => follower.opened(epoch, head, start),
+      appended: (entries) => follower.appended(entries.map(decodeEntry)),
+      failed: (error) => follower.failed(error),
+    });
+  }
+
+  append(record: LogRecord): Promise<LogPosition> {
+    if (this.#isClosed) return Promise.reject(closed());
+    const { idempotencyKey } = record;
+    const first = idempotencyKey === undefined ? undefined : this.#keys.get(idempotencyKey);
+    if (first !== undefined) return Promise.resolve({ position: first });
+    const position = this.#history.head + 1;
+    const entry = this.#writer.write({ position, time: Date.now(), record });
+    this.#history.add(entry);
+    this.#history.prune();
+    if (idempotencyKey !== undefined) this.#note(idempotencyKey, position);
+    const entries = [entry];
+    for (const follower of this.#followers) follower.appended(entries);
+    return Promise.resolve({ position });
+  }
+
+  async read(after: LogPosition, limit: number): Promise<readonly LogEntry[] | null> {
+    return (await this.#read(after, limit))?.map(decodeEntry) ?? null;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#followers.clear();
+    this.#keys.clear();
+    this.#history = new BoundedHistory(this.#options, { position: this.#history.head });
+  }
+
+  #follow(follower: EntryFollower): () => void {
+    const { head, start } = this.#history;
+    if (!this.#isClosed) this.#followers.add(follower);
+    follower.opened(this.#epoch, { position: head }, { position: start });
     return () => this.#followers.delete(follower);
   }
 
-  append(record: LogRecord): Promise<number> {
-    const entry = this.#writer.write(this.#history.head + 1, record, Date.now());
-    this.#history.add(entry);
+  #read({ position, tag }: LogPosition, limit: number): Promise<EncodedEntry[] | null> {
+    if (this.#isClosed) return Promise.reject(closed());
     this.#history.prune();
-    const entries = [entry];
-    for (const follower of this.#followers) follower.appended(entries);
-    return Promise.resolve(entry.position);
-  }
-
-  read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
-    const { entries } = this.#history;
-    this.#history.prune();
-    if (after < this.#history.start || after > this.#history.head) return Promise.resolve(null);
-    const found: LogEntry[] = [];
-    const first = entries.indexAfter(after);
+    const { entries, start, head } = this.#history;
+    // It gives no tags: a position with one is of something else.
+    if (position < start || position > head || tag !== undefined) return Promise.resolve(null);
+    const found: EncodedEntry[] = [];
+    const first = entries.indexAfter(position);
     for (let i = first; i < entries.size && found.length < limit; i++) found.push(entries.at(i));
     return Promise.resolve(found);
   }
+
+  #note(key: string, position: number): void {
+    this.#keys.set(key, position);
+    if (this.#keys.size <= KEYS) return;
+    const [oldest] = this.#keys.keys();
+    this.#keys.delete(oldest!);
+  }
+}
+
+function closed(): StreamsideError {
+  return new StreamsideError("closed", "The log is closed.");
 }

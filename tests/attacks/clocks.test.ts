@@ -5,7 +5,7 @@
  */
 import { describe, test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { EntryWriter, type Log, type LogEntry, type LogFollower, memoryLog } from "../../mod.ts";
+import { type Log, type LogFollower, type LogPosition, memoryLog } from "../../mod.ts";
 import { EventReader, until, withHub } from "../server-helpers.ts";
 
 const HOUR = 3_600_000;
@@ -22,9 +22,8 @@ async function withClock(run: (set: (ms: number) => void) => Promise<void>): Pro
 
 /** A log that holds nothing for long itself, and whose entries have the time of another machine, which is `skew` off. */
 class ForeignLog implements Log {
-  readonly #writer = new EntryWriter("foreign");
   readonly #skew: number;
-  readonly #entries: LogEntry[] = [];
+  #head = 0;
   #follower: LogFollower | undefined;
 
   constructor(skew: number) {
@@ -33,16 +32,15 @@ class ForeignLog implements Log {
 
   follow(follower: LogFollower): () => void {
     this.#follower = follower;
-    follower.opened("foreign", 0);
+    const head = { position: this.#head };
+    follower.opened("foreign", head, head);
     return () => this.#follower = undefined;
   }
 
-  append(record: Parameters<Log["append"]>[0]): Promise<number> {
-    const position = this.#entries.length + 1;
-    const entry = this.#writer.write(position, record, performance.timeOrigin + this.#skew);
-    this.#entries.push(entry);
-    this.#follower?.appended([entry]);
-    return Promise.resolve(position);
+  append(record: Parameters<Log["append"]>[0]): Promise<LogPosition> {
+    const position = ++this.#head;
+    this.#follower?.appended([{ position, time: performance.timeOrigin + this.#skew, record }]);
+    return Promise.resolve({ position });
   }
 
   read(): Promise<null> {
@@ -103,10 +101,10 @@ test("the age of memoryLog's entries does not go by the clock", () =>
     for (const log of [young, old]) await log.append({ to: "*", event: "e", data: "" });
     for (const by of [-HOUR, HOUR]) {
       set(by);
-      assertEquals((await young.read(0, 10))?.length, 1);
+      assertEquals((await young.read({ position: 0 }, 10))?.length, 1);
     }
     set(-HOUR);
     const since = performance.now();
     await until(() => performance.now() - since > 60, "60 ms");
-    assertEquals(await old.read(0, 10), null);
+    assertEquals(await old.read({ position: 0 }, 10), null);
   }));

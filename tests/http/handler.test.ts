@@ -974,7 +974,7 @@ describe("health", () => {
         follower = given;
         return () => {};
       },
-      append: () => Promise.resolve(1),
+      append: () => Promise.resolve({ position: 1 }),
       read: () => Promise.resolve([]),
     };
     return withService({ hub: { log } }, async (service) => {
@@ -984,7 +984,7 @@ describe("health", () => {
       };
       assertEquals(await health(), [503, "log-unavailable"]);
       assertEquals((await refusedForNow(service.get("ada"))).code, "log-unavailable");
-      follower.opened("epoch", 0);
+      follower.opened("epoch", { position: 0 }, { position: 0 });
       assertEquals(await health(), [200, "ok"]);
       await (await service.subscribe("ada")).cancel();
     });

@@ -4,8 +4,15 @@
  *
  * @module
  */
-import type { HistoryOptions, Log, LogEntry, LogFollower, LogRecord } from "../../mod.ts";
-import { EntryWriter, memoryLog } from "../../mod.ts";
+import type {
+  HistoryOptions,
+  Log,
+  LogEntry,
+  LogFollower,
+  LogPosition,
+  LogRecord,
+} from "../../mod.ts";
+import { memoryLog } from "../../mod.ts";
 import { type Block, parseBlock } from "../server-helpers.ts";
 
 /** Whom something was sent to. A disconnect takes a place in the log too, and goes to nobody. */
@@ -35,6 +42,18 @@ function overhead(address: string, key: string | undefined, except: Iterable<str
   return 160 + forAddress + forKey + forNames;
 }
 
+/** What an event takes as it goes out; a disconnect goes to nobody. */
+function encodedBytes(event: string, data: string, id: string): number {
+  if (event.startsWith("streamside:")) return 0;
+  const lines = data.split("\n").map((line) => `data: ${line}\n`).join("");
+  return new TextEncoder().encode(`event: ${event}\n${lines}id: ${id}\n\n`).length;
+}
+
+/** The tag of an entry, in a log that gives tags. */
+function tagOf(epoch: string, position: number): string {
+  return `${(position * 7919).toString(36)}-${epoch.at(-1)}`;
+}
+
 function logAddress(to: Target): string {
   if (to.kind === "all") return "*";
   return `${to.kind === "channel" ? "#" : "@"}${to.name}`;
@@ -54,14 +73,23 @@ export class Life {
   readonly sent: Sent[] = [];
   readonly #bounds: Required<HistoryOptions>;
   readonly #stride: number;
+  readonly #hasTags: boolean;
   #start = 0;
   #bytes = 0;
 
-  constructor(epoch: string, number: number, bounds: Required<HistoryOptions>, stride: number) {
+  constructor(epoch: string, number: number, { bounds, stride, hasTags }: Ledger) {
     this.epoch = epoch;
     this.number = number;
     this.#bounds = bounds;
     this.#stride = stride;
+    this.#hasTags = hasTags;
+  }
+
+  /** The id of a position. Between two entries there is no tag. */
+  idOf(position: number): string {
+    const isEntry = position > 0 && position % this.#stride === 0;
+    const id = `${this.epoch}-${position}`;
+    return this.#hasTags && isEntry ? `${id}-${tagOf(this.epoch, position)}` : id;
   }
 
   get head(): number {
@@ -80,11 +108,9 @@ export class Life {
 
   add(sent: Omit<Sent, "position" | "bytes" | "time">): Sent {
     const position = this.head + this.#stride;
-    const encoded = sent.to.kind === "disconnect" ? 0 : new TextEncoder().encode(
-      `event: ${sent.event}\n${
-        sent.data.split("\n").map((line) => `data: ${line}\n`).join("")
-      }id: ${this.epoch}-${position}\n\n`,
-    ).length;
+    const encoded = sent.to.kind === "disconnect"
+      ? 0
+      : encodedBytes(sent.event, sent.data, this.idOf(position));
     const except = sent.to.kind === "all" ? sent.to.except : [];
     const bytes = encoded + overhead(logAddress(sent.to), sent.key, except);
     const added = { ...sent, position, bytes, time: Date.now() };
@@ -112,12 +138,15 @@ export class Ledger {
   readonly bounds: Required<HistoryOptions>;
   /** How far one position is from the next. */
   readonly stride: number;
+  /** The log gives tags. */
+  readonly hasTags: boolean;
   readonly #lives = new Map<string, Life>();
   #life!: Life;
 
-  constructor(bounds: Required<HistoryOptions>, stride = 1) {
+  constructor(bounds: Required<HistoryOptions>, stride = 1, hasTags = false) {
     this.bounds = bounds;
     this.stride = stride;
+    this.hasTags = hasTags;
   }
 
   /** The life that the log lives now. */
@@ -128,18 +157,18 @@ export class Ledger {
   /** The log begins, or begins anew. */
   begin(epoch: string): void {
     if (this.#lives.has(epoch)) return;
-    this.#life = new Life(epoch, this.#lives.size, this.bounds, this.stride);
+    this.#life = new Life(epoch, this.#lives.size, this);
     this.#lives.set(epoch, this.#life);
   }
 
   /** The place that an id stands for; `undefined` for one that no log ever gave. */
   place(id: string): Place | undefined {
-    const [, epoch, digits] = /^([^-]+)-(\d+)$/.exec(id) ?? [];
+    const [, epoch, digits] = /^([^-]+)-(\d+)(?:-(.+))?$/.exec(id) ?? [];
     const life = this.#lives.get(epoch ?? "");
     const position = Number(digits);
-    return life && position <= life.head && String(position) === digits
-      ? { life, position }
-      : undefined;
+    if (!life || position > life.head || id !== life.idOf(position)) return undefined;
+    // A log that gives tags never gives a position between two entries.
+    return this.hasTags && position % this.stride !== 0 ? undefined : { life, position };
   }
 }
 
@@ -157,7 +186,7 @@ export interface Delays {
 class OwnLog implements Log {
   static #lives = 0;
   readonly #epoch = `own${String(++OwnLog.#lives).padStart(9, "0")}`;
-  readonly #writer = new EntryWriter(this.#epoch);
+  readonly #hasTags: boolean;
   readonly #delays: Delays;
   readonly #bounds: Required<HistoryOptions>;
   readonly #stride: number;
@@ -171,7 +200,13 @@ class OwnLog implements Log {
   constructor(ledger: Ledger, delays: Delays) {
     this.#bounds = ledger.bounds;
     this.#stride = ledger.stride;
+    this.#hasTags = ledger.hasTags;
     this.#delays = delays;
+  }
+
+  #place(position: number): LogPosition {
+    if (!this.#hasTags || position === 0) return { position };
+    return { position, tag: tagOf(this.#epoch, position) };
   }
 
   follow(follower: LogFollower): () => void {
@@ -179,7 +214,7 @@ class OwnLog implements Log {
     this.#after(this.#delays.opens, () => {
       if (!isFollowing) return;
       this.#followers.set(follower, this.#head);
-      follower.opened(this.#epoch, this.#head);
+      follower.opened(this.#epoch, this.#place(this.#head), this.#place(this.#start));
     });
     return () => {
       isFollowing = false;
@@ -187,20 +222,26 @@ class OwnLog implements Log {
     };
   }
 
-  append(record: LogRecord): Promise<number> {
-    const position = this.#head += this.#stride;
-    const entry = this.#writer.write(position, record, Date.now());
+  append(record: LogRecord): Promise<LogPosition> {
+    const place = this.#place(this.#head += this.#stride);
+    const entry = { ...place, time: Date.now(), record };
     this.#entries.push(entry);
     this.#trim();
     this.#untold.push(entry);
     if (this.#untold.length === 1) this.#after(this.#delays.tells, () => this.#tell());
-    return this.#answer(position);
+    return this.#answer(place);
   }
 
-  read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+  read(after: LogPosition, limit: number): Promise<readonly LogEntry[] | null> {
     this.#trim();
-    if (after < this.#start || after > this.#head) return this.#answer(null);
-    return this.#answer(this.#entries.filter(({ position }) => position > after).slice(0, limit));
+    if (after.position < this.#start || after.position > this.#head) return this.#answer(null);
+    if (after.tag !== undefined) {
+      const isEntry = after.position > 0 && after.position % this.#stride === 0;
+      const tag = isEntry ? this.#place(after.position).tag : undefined;
+      if (tag !== after.tag) return this.#answer(null);
+    }
+    const later = this.#entries.filter(({ position }) => position > after.position);
+    return this.#answer(later.slice(0, limit));
   }
 
   #tell(): void {
@@ -215,8 +256,10 @@ class OwnLog implements Log {
 
   #trim(): void {
     const { events, bytes, age } = this.#bounds;
-    const size = ({ start, end, to, key, except }: LogEntry) =>
-      end - start + overhead(to, key, except ?? []);
+    const size = ({ position, tag, record: { to, event, data, key, except } }: LogEntry) => {
+      const id = `${this.#epoch}-${position}${tag === undefined ? "" : `-${tag}`}`;
+      return encodedBytes(event, data, id) + overhead(to, key, except ?? []);
+    };
     let held = this.#entries.reduce((sum, entry) => sum + size(entry), 0);
     const isOver = () =>
       this.#entries.length > events || held > bytes || this.#entries[0]!.time < Date.now() - age;
@@ -277,12 +320,12 @@ export class ScriptedLog implements Log {
     };
   }
 
-  async append(record: LogRecord): Promise<number> {
+  async append(record: LogRecord): Promise<LogPosition> {
     if (this.refusing) throw new Error("the log takes nothing");
     return await this.#inner.append(record);
   }
 
-  async read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+  async read(after: LogPosition, limit: number): Promise<readonly LogEntry[] | null> {
     if (this.failing) throw new Error("the log is out of reach");
     const answer = await this.#inner.read(after, limit);
     if (this.slow) await new Promise<void>((resolve) => this.#reads.push(resolve));
@@ -321,10 +364,10 @@ class ScriptedFollower {
     this.release();
     this.stop();
     this.stop = log.follow({
-      opened: (epoch, head) => {
+      opened: (epoch, head, start) => {
         this.#ledger.begin(epoch);
-        this.head = head;
-        this.#follower.opened(epoch, head);
+        this.head = head.position;
+        this.#follower.opened(epoch, head, start);
       },
       appended: (entries) => {
         this.#waiting.push(...entries);

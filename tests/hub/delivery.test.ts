@@ -52,12 +52,21 @@ type Step =
 type To = { kind: "session" | "channel"; which: number } | { kind: "all"; except: number[] };
 
 /** Where a reader goes on: from what it has, from nowhere, or from ids of all kinds. */
-type From = "last" | "now" | "seen" | "any" | "cursor" | "future" | "garbage" | "other epoch";
+type From =
+  | "last"
+  | "now"
+  | "seen"
+  | "any"
+  | "cursor"
+  | "future"
+  | "garbage"
+  | "other epoch"
+  | "other tag";
 
 interface History {
   readonly hubs: number;
-  /** A log of one's own, and how far its positions are apart; without it, a `memoryLog`. */
-  readonly own: (Delays & { stride: number }) | undefined;
+  /** A log of one's own, how far its positions are apart, and whether it gives tags; without it, a `memoryLog`. */
+  readonly own: (Delays & { stride: number; tags?: boolean }) | undefined;
   readonly log: { events: number; bytes: number; age: number };
   readonly window: { events: number; bytes: number; age: number };
   readonly maxBufferedBytes: number;
@@ -93,6 +102,7 @@ const from = fc.constantFrom<From[]>(
   "future",
   "garbage",
   "other epoch",
+  "other tag",
 );
 const size = fc.oneof(fc.nat({ max: 60 }), fc.constantFrom(0, 300, 2_000));
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -166,6 +176,7 @@ const bounds = fc.record({
 
 const own = fc.record({
   stride: fc.constantFrom(1, 7, 300),
+  tags: fc.boolean(),
   opens: fc.constantFrom(0, 3),
   answers: fc.constantFrom(0, 1, 5),
   tells: fc.constantFrom(0, 1, 5),
@@ -334,7 +345,7 @@ class World {
     this.time = time;
     this.history = history;
     this.limit = history.maxBufferedBytes;
-    this.ledger = new Ledger(history.log, history.own?.stride);
+    this.ledger = new Ledger(history.log, history.own?.stride, history.own?.tags);
     this.log = new ScriptedLog(this.ledger, history.own);
     this.hubs = Array.from({ length: history.hubs }, () =>
       createHub({
@@ -433,7 +444,7 @@ class World {
       ? hub.send(target.name, event, data, { key })
       : hub.publish(target.name, event, data, { key });
     sent.then(
-      ({ id }) => assertEquals(id, `${life.epoch}-${position}`, `refusing: ${refusing}`),
+      ({ id }) => assertEquals(id, life.idOf(position), `refusing: ${refusing}`),
       (error: unknown) => {
         // What a log was given and did not answer for before it began anew, nobody can know.
         const isLost = refusing || life !== this.ledger.life;
@@ -459,7 +470,8 @@ class World {
 
   /** The id that a reader goes on from. */
   #idFor(reader: Reader, hub: number, { from, which }: Step & { do: "open" }): string | undefined {
-    const { epoch, head } = this.ledger.life;
+    const { life } = this.ledger;
+    const { epoch, head } = life;
     const { seen } = reader;
     switch (from) {
       case "last":
@@ -469,7 +481,7 @@ class World {
       case "seen":
         return seen[which % seen.length];
       case "any":
-        return `${epoch}-${which % (head + 1)}`;
+        return life.idOf(which % (head + 1));
       case "cursor":
         return this.hubs[hub]!.cursor();
       case "future":
@@ -478,6 +490,8 @@ class World {
         return [" ", "0", "-", `${epoch}-01`, `${epoch}-1e3`, "é\u0000", `${epoch}-`][which % 7];
       case "other epoch":
         return `${epoch}x-${which % 9}`;
+      case "other tag":
+        return `${epoch}-${which % (head + 1)}-other`;
     }
   }
 

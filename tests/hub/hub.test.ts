@@ -1061,7 +1061,7 @@ describe("what the hub tells of", () => {
           follower = given;
           return () => {};
         },
-        append: () => Promise.resolve(1),
+        append: () => Promise.resolve({ position: 1 }),
         read: () => Promise.resolve([]),
       },
       logger: { ...quietLogger, warn: (...data) => lines.push(data.map(String).join(" ")) },

@@ -5,7 +5,8 @@
  */
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { EntryWriter, type LogRecord } from "../../mod.ts";
+import type { LogRecord } from "../../mod.ts";
+import { EntryWriter } from "../../src/log/entry.ts";
 import { Audience, type ReadRange } from "../../src/hub/read.ts";
 import { LogWindow } from "../../src/hub/window.ts";
 import { withVirtualTime } from "./delivery-time.ts";
@@ -19,7 +20,7 @@ class Scene {
   #position: number;
 
   constructor(options = {}, head = 0) {
-    this.window = new LogWindow(options, head);
+    this.window = new LogWindow(options, { position: head });
     this.#position = head;
   }
 
@@ -27,7 +28,7 @@ class Scene {
   add(to: string, bytes = 1, times = 1, more: Partial<LogRecord> = {}): void {
     for (let i = 0; i < times; i++) {
       const record = { to, event: "e", data: "x".repeat(bytes), ...more };
-      this.window.add(this.#writer.write(++this.#position, record, 0));
+      this.window.add(this.#writer.write({ position: ++this.#position, time: 0, record }));
     }
   }
 

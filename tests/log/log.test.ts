@@ -14,16 +14,17 @@ import {
 import {
   createHandler,
   createHub,
-  EntryWriter,
   type Hub,
   type Log,
   type LogEntry,
   type LogFollower,
   type Logger,
+  type LogPosition,
   type LogRecord,
   memoryLog,
   StreamsideError,
 } from "../../mod.ts";
+import { type EncodedEntry, EntryWriter } from "../../src/log/entry.ts";
 import { turn } from "../hub/delivery-time.ts";
 import {
   authenticate,
@@ -38,76 +39,82 @@ import {
   withService,
 } from "../server-helpers.ts";
 
-const text = (entry: LogEntry): string =>
+const text = (entry: EncodedEntry): string =>
   new TextDecoder().decode(entry.page.subarray(entry.start, entry.end));
 /** A string as it arrives: a lone surrogate is none of Unicode's. */
 const wellFormed = (data: string): string =>
   new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(data));
 const record = (data: string): LogRecord => ({ to: "*", event: "e", data });
+const entryAt = (position: number, data = `${position}`): LogEntry => ({
+  position,
+  time: 0,
+  record: record(data),
+});
+const at = (position: number): LogPosition => ({ position });
 
 describe("memoryLog", () => {
   test("gives each entry a place and its bytes, tells followers in order, reads from any place", async () => {
     const log = memoryLog();
     const told: string[] = [];
     const follower: LogFollower = {
-      opened: (epoch, head) => told.push(`opened ${epoch.length > 0} ${head}`),
+      opened: (epoch, head) => told.push(`opened ${epoch.length > 0} ${head.position}`),
       appended: (entries) => told.push(...entries.map((entry) => `${entry.position}`)),
       failed: (error) => told.push(String(error)),
     };
     const stop = log.follow(follower);
     const positions: number[] = [];
-    for (const data of ["a", "b", "c", "d"]) positions.push(await log.append(record(data)));
+    for (const data of ["a", "b", "c", "d"]) {
+      positions.push((await log.append(record(data))).position);
+    }
     assertEquals(told, ["opened true 0", ...positions.map(String)]);
     stop();
     await log.append(record("e"));
     assertEquals(told.length, 5);
 
-    const all = (await log.read(0, 100))!;
-    assertEquals(all.map(text).map((each) => /data: (.*)/.exec(each)![1]), [
-      "a",
-      "b",
-      "c",
-      "d",
-      "e",
-    ]);
-    assert(text(all[0]!).startsWith("event: e\ndata: a\nid: "));
-    assertEquals((await log.read(positions[1]!, 2))!.map(({ position }) => position), [
+    const all = (await log.read(at(0), 100))!;
+    assertEquals(all.map(({ record }) => record), [..."abcde"].map(record));
+    assertEquals((await log.read(at(positions[1]!), 2))!.map(({ position }) => position), [
       positions[2],
       positions[3],
     ]);
-    assertEquals(await log.read(all.at(-1)!.position, 10), []);
-    assertEquals(await log.read(all.at(-1)!.position + 1, 10), null);
+    assertEquals(await log.read(at(all.at(-1)!.position), 10), []);
+    assertEquals(await log.read(at(all.at(-1)!.position + 1), 10), null);
+    assertEquals(await log.read({ position: 1, tag: "a" }, 10), null, "it gives no tags");
   });
 
   test("is bounded by events, by bytes, by age: what is trimmed reads as null, not as a gap", async () => {
     const byEvents = memoryLog({ events: 3 });
     for (let i = 1; i <= 10; i++) await byEvents.append(record(`${i}`));
-    assertEquals(await byEvents.read(6, 10), null);
-    assertEquals((await byEvents.read(7, 10))!.length, 3);
+    assertEquals(await byEvents.read(at(6), 10), null);
+    assertEquals((await byEvents.read(at(7), 10))!.length, 3);
 
     const byBytes = memoryLog({ bytes: 1500 });
     for (let i = 1; i <= 10; i++) await byBytes.append(record("x".repeat(250)));
-    assertEquals(await byBytes.read(6, 10), null);
-    assertEquals((await byBytes.read(7, 10))!.length, 3);
+    assertEquals(await byBytes.read(at(6), 10), null);
+    assertEquals((await byBytes.read(at(7), 10))!.length, 3);
     await byBytes.append(record("x".repeat(2000)));
-    assertEquals(await byBytes.read(10, 10), null, "an entry larger than the bound is not held");
-    const bytes = 3 * (160 + new EntryWriter("8letters").write(1, record("x"), 0).end);
+    assertEquals(
+      await byBytes.read(at(10), 10),
+      null,
+      "an entry larger than the bound is not held",
+    );
+    const bytes = 3 * (160 + new EntryWriter("8letters").write(entryAt(1, "x")).end);
     const exact = memoryLog({ bytes });
     for (let i = 1; i <= 4; i++) await exact.append(record("x"));
-    assertEquals((await exact.read(1, 10))!.length, 3, "as many as fit to the byte are held");
+    assertEquals((await exact.read(at(1), 10))!.length, 3, "as many as fit to the byte are held");
 
     const few = memoryLog({ bytes: 1000 });
     const except = Array.from({ length: 400 }, (_, i) => `${i}`);
     for (let i = 1; i <= 2; i++) await few.append({ ...record("x"), except });
-    assertEquals(await few.read(1, 10), null, "names in `except` count");
+    assertEquals(await few.read(at(1), 10), null, "names in `except` count");
 
     const byAge = memoryLog({ age: 50 });
     await byAge.append(record("old"));
-    assertEquals((await byAge.read(0, 10))!.length, 1);
+    assertEquals((await byAge.read(at(0), 10))!.length, 1);
     const appended = Date.now();
     while (Date.now() <= appended + 55) await new Promise((resolve) => setTimeout(resolve, 5));
-    assertEquals(await byAge.read(0, 10), null);
-    assertEquals(await byAge.read(1, 10), []);
+    assertEquals(await byAge.read(at(0), 10), null);
+    assertEquals(await byAge.read(at(1), 10), []);
   });
 
   test("refuses a bound that is none", () => {
@@ -121,8 +128,9 @@ describe("memoryLog", () => {
 });
 
 describe("EntryWriter", () => {
-  test("keeps every event whole, wherever in a page it falls, whatever characters it is of", async () => {
-    const log = memoryLog({ bytes: 2 ** 30 });
+  test("keeps every event whole, wherever in a page it falls, whatever characters it is of", () => {
+    const writer = new EntryWriter("e");
+    const entries: EncodedEntry[] = [];
     const characters = ["a", "é", "世", "👩‍🚀", "\ud800", "\udc00"];
     const sent: string[] = [];
     let seed = 1;
@@ -134,10 +142,9 @@ describe("EntryWriter", () => {
       const character = characters[random(characters.length)]!;
       const length = random(4) === 0 ? random(40_000) : random(60);
       sent.push(character.repeat(length) + characters[random(characters.length)]);
-      await log.append(record(sent[i]!));
+      entries.push(writer.write(entryAt(i + 1, sent[i]!)));
     }
     // Looked at in the end: none was written over by those that came later.
-    const entries = (await log.read(0, sent.length))!;
     for (const [i, data] of sent.entries()) {
       const [, rest] = text(entries[i]!).split(`event: e\ndata: ${wellFormed(data)}\nid: `);
       assert(/^[^\n]+-\d+\n\n$/.test(rest!), `event ${i}, of ${data.length} characters`);
@@ -145,19 +152,19 @@ describe("EntryWriter", () => {
   });
 
   test("fills a page to its last byte, and begins another with what is a byte longer", () => {
-    const size = ({ start, end }: LogEntry) => end - start;
+    const size = ({ start, end }: EncodedEntry) => end - start;
     for (const over of [-1, 0, 1]) {
       for (const last of ["x", "é", "世", "\ud800", "👩"]) {
         const writer = new EntryWriter("e");
-        const first = writer.write(1, record("x"), 0);
-        const empty = size(writer.write(2, record(""), 0));
+        const first = writer.write(entryAt(1, "x"));
+        const empty = size(writer.write(entryAt(2, "")));
         const left = first.page.length - size(first) - empty;
         const tail = new TextEncoder().encode(last).length;
         const data = "x".repeat(left + over - empty - tail) + last;
-        const filling = writer.write(3, record(data), 0);
+        const filling = writer.write(entryAt(3, data));
         assertEquals(size(filling), left + over, `${last} ${over}`);
         assertEquals(filling.page === first.page, over <= 0, `${last} ${over}`);
-        const next = writer.write(4, record("next"), 0);
+        const next = writer.write(entryAt(4, "next"));
         assertEquals(text(first), "event: e\ndata: x\nid: e-1\n\n");
         assert(text(filling).endsWith(`x${wellFormed(last)}\nid: e-3\n\n`), `${last} ${over}`);
         assertEquals(text(next), "event: e\ndata: next\nid: e-4\n\n");
@@ -171,7 +178,7 @@ describe("EntryWriter", () => {
     const pages = new Set<Uint8Array>();
     let bytes = 0;
     for (let i = 1; i <= 200; i++) {
-      const { page, start, end } = writer.write(i, record(i % 2 === 0 ? large : "small"), 0);
+      const { page, start, end } = writer.write(entryAt(i, i % 2 === 0 ? large : "small"));
       pages.add(page);
       bytes += end - start;
     }
@@ -260,12 +267,12 @@ class TestLog implements Log {
     };
   }
 
-  append(record: LogRecord): Promise<number> {
+  append(record: LogRecord): Promise<LogPosition> {
     if (this.failing || !this.#log) return Promise.reject(this.failing ?? new Error("not open"));
     return this.#log.append(record);
   }
 
-  read(after: number, limit: number): Promise<readonly LogEntry[] | null> {
+  read(after: LogPosition, limit: number): Promise<readonly LogEntry[] | null> {
     if (this.failing || !this.#log) return Promise.reject(this.failing ?? new Error("not open"));
     return this.#log.read(after, limit);
   }
@@ -386,12 +393,12 @@ describe("a log that fails", () => {
     });
   });
 
-  test("entries of a log of one's own, written with EntryWriter, are delivered", () => {
+  test("entries of a log of one's own are delivered", () => {
     let follower!: LogFollower;
     const log: Log = {
       follow: (given) => {
         follower = given;
-        given.opened("mine", 41);
+        given.opened("mine", at(41), at(41));
         return () => {};
       },
       append: () => Promise.reject(new Error("read only")),
@@ -400,9 +407,8 @@ describe("a log that fails", () => {
     return withHub({ log }, async (hub) => {
       const reader = new EventReader(hub.subscribe("ada"));
       await reader.block();
-      const writer = new EntryWriter("mine");
       // Positions may have gaps.
-      follower.appended([42, 50].map((at) => writer.write(at, record(`${at}`), Date.now())));
+      follower.appended([42, 50].map((position) => entryAt(position)));
       assertEquals((await reader.events(2)).map(({ id }) => id), ["mine-42", "mine-50"]);
     });
   });
@@ -412,25 +418,26 @@ describe("a log that fails", () => {
 class ManualLog implements Log {
   follower!: LogFollower;
   isFollowed = false;
-  readonly appends: { record: LogRecord; answer: (position: number) => void }[] = [];
-  readonly reads: { after: number; answer: (entries: LogEntry[] | null) => void }[] = [];
-  #writer = new EntryWriter("");
+  readonly appends: { record: LogRecord; answer: (at: LogPosition) => void }[] = [];
+  readonly reads: { after: LogPosition; answer: (entries: LogEntry[] | null) => void }[] = [];
 
-  open(epoch: string, head: number): void {
-    this.#writer = new EntryWriter(epoch);
-    this.follower.opened(epoch, head);
+  /** Opens with nothing in it but what is told from then on, unless it begins further back. */
+  open(epoch: string, head: number, start = head): void {
+    this.follower.opened(epoch, at(head), at(start));
   }
 
   /** Entries at these positions, their data being the position. */
   entries(...positions: number[]): LogEntry[] {
-    return positions.map((at) => this.#writer.write(at, record(`${at}`), Date.now()));
+    return positions.map((position) => entryAt(position));
   }
 
   /** Tells of what was appended, at these positions. */
   tell(...positions: number[]): void {
-    const entries = positions.map((at, i) =>
-      this.#writer.write(at, this.appends[i]!.record, Date.now())
-    );
+    const entries = positions.map((position, i) => ({
+      position,
+      time: 0,
+      record: this.appends[i]!.record,
+    }));
     this.appends.splice(0, positions.length);
     this.follower.appended(entries);
   }
@@ -441,11 +448,11 @@ class ManualLog implements Log {
     return () => this.isFollowed = false;
   }
 
-  append(record: LogRecord): Promise<number> {
+  append(record: LogRecord): Promise<LogPosition> {
     return new Promise((answer) => this.appends.push({ record, answer }));
   }
 
-  read(after: number): Promise<LogEntry[] | null> {
+  read(after: LogPosition): Promise<LogEntry[] | null> {
     return new Promise((answer) => this.reads.push({ after, answer }));
   }
 }
@@ -465,7 +472,7 @@ describe("a log that takes its time", () => {
       assertEquals(hub.cursor(), "late-7");
       const reader = new EventReader(hub.subscribe("ada"));
       assertEquals((await reader.block()).id, "late-7");
-      log.appends[0]!.answer(12);
+      log.appends[0]!.answer(at(12));
       assertEquals((await early).id, "late-12");
       log.tell(12);
       assertEquals(await reader.event(), { event: "e", data: "early", id: "late-12" });
@@ -479,7 +486,7 @@ describe("a log that takes its time", () => {
       const refused = async (meanwhile: () => void) => {
         const sent = hub.broadcast("e", 1);
         meanwhile();
-        log.appends.shift()!.answer(1);
+        log.appends.shift()!.answer(at(1));
         assertEquals((await assertRejects(() => sent, StreamsideError)).code, "log-unavailable");
       };
       await refused(() => {});
@@ -495,7 +502,7 @@ describe("a log that takes its time", () => {
       log.open("e", 5);
       // A cursor of another server, which has come further than this one.
       const stream = hub.subscribe("ada", { lastEventId: "e-8" });
-      assertEquals(log.reads.map(({ after }) => after), [8]);
+      assertEquals(log.reads.map(({ after }) => after.position), [8]);
       log.follower.appended(log.entries(6, 7, 8, 9, 10));
       await until(() => hub.stats().historyEvents === 1, "the window to forget");
       log.reads.shift()!.answer(log.entries(9, 10));
@@ -554,7 +561,7 @@ describe("a log that takes its time", () => {
       const rest = reader.rest();
       await until(() => log.reads.length === 1, "the read");
       const disconnected = hub.disconnect("ada");
-      log.appends[0]!.answer(4);
+      log.appends[0]!.answer(at(4));
       log.tell(4);
       log.follower.appended(log.entries(5, 6));
       await disconnected;
@@ -624,7 +631,7 @@ describe("a log that takes its time", () => {
         await reader.block();
         const disconnecting = hub.disconnect("ada");
         const answer = async () => {
-          log.appends.shift()!.answer(1);
+          log.appends.shift()!.answer(at(1));
           await turn();
         };
         if (isAnswered) await answer();
@@ -644,7 +651,7 @@ describe("a log that takes its time", () => {
     const hub = createHub({ log, logger: quietLogger });
     log.open("a", 0);
     const disconnecting = hub.disconnect("ada");
-    log.appends.shift()!.answer(1);
+    log.appends.shift()!.answer(at(1));
     await turn();
     await hub.close();
     await within(disconnecting, "the disconnect");
