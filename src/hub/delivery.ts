@@ -14,17 +14,11 @@ import type { EncodedEntry } from "../log/entry.ts";
 import type { HistoryOptions } from "../log/history.ts";
 import type { LogPosition } from "../log/record.ts";
 import type { EntrySource } from "../log/source.ts";
-import {
-  Connection,
-  type ConnectionOwner,
-  type ConnectionStart,
-  type EndReason,
-  type Group,
-} from "./connection.ts";
+import { Connection, type ConnectionStart, type Group } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
 import { readNewest } from "./fill.ts";
+import { Places, type PlacesObserver } from "./places.ts";
 import { type ReadRange, select } from "./read.ts";
-import { Registry } from "./registry.ts";
 import { Chunk } from "./sink.ts";
 import { farewell } from "./drain.ts";
 import { sleep, Turns } from "./turns.ts";
@@ -52,20 +46,6 @@ const BLOCK = 256;
 /** How many entries one read asks of the log. */
 const LOG_PAGE = 512;
 
-/** Who is told what happens in delivery. */
-export interface DeliveryObserver {
-  /** A connection began to lag. */
-  lagged(connection: Connection): void;
-  /** A connection was told that it has lost events. */
-  reset(connection: Connection): void;
-  /** A connection ended: it gets no more events. */
-  ended(connection: Connection, reason: EndReason): void;
-  /** The place of an ended connection is free: its reader has taken the rest, or was given up. */
-  left(): void;
-  /** Something failed, and there is no caller to tell. */
-  failed(what: string, error: unknown): void;
-}
-
 /** What delivery needs from the hub. */
 export interface DeliveryOptions {
   readonly log: EntrySource;
@@ -77,23 +57,8 @@ export interface DeliveryOptions {
 }
 
 /** The connections of a process and what they have got. */
-export class Delivery implements ConnectionOwner {
-  /** Who is connected. */
-  readonly registry: Registry = new Registry();
-  /** Connections that are closing, each with its last bytes. */
-  readonly closing: Map<Connection, Chunk | undefined> = new Map();
-  /**
-   * Connections whose readers had no room after a write, or have not begun to read. Whoever looks at them takes those
-   * out that have room again.
-   */
-  readonly watched: Set<Connection> = new Set();
-  /** How many events were handed to sinks. */
-  deliveries = 0;
-  /** How many bytes were handed to sinks. */
-  bytes = 0;
-
+export class Delivery extends Places {
   readonly #options: DeliveryOptions;
-  readonly #observer: DeliveryObserver;
   #epoch = "";
   #window: LogWindow;
   #disconnects = new Disconnects(0);
@@ -113,9 +78,9 @@ export class Delivery implements ConnectionOwner {
   #filling: Promise<void> | undefined;
 
   /** Delivery of what a log holds. Nothing is delivered before {@link Delivery.open}. */
-  constructor(options: DeliveryOptions, observer: DeliveryObserver) {
+  constructor(options: DeliveryOptions, observer: PlacesObserver) {
+    super(observer);
     this.#options = options;
-    this.#observer = observer;
     this.#window = new LogWindow(options.history, { position: 0 });
   }
 
@@ -137,18 +102,6 @@ export class Delivery implements ConnectionOwner {
   /** The newest position. */
   get head(): number {
     return this.#window.head;
-  }
-
-  /** How many connections take a place: the open ones, and ended ones whose readers hold on to them. */
-  get places(): number {
-    return this.registry.connections.size + this.closing.size;
-  }
-
-  /** How many connections lag. */
-  get lagging(): number {
-    let lagging = 0;
-    for (const connection of this.registry.connections) if (connection.lagging) lagging++;
-    return lagging;
   }
 
   /** What the window holds: events and bytes. */
@@ -193,7 +146,7 @@ export class Delivery implements ConnectionOwner {
       if (newest !== undefined) window.fill(newest.start, newest.entries);
     } catch (error) {
       if (window !== this.#window) return;
-      this.#observer.failed("filling the window from the log", error);
+      this.observer.failed("filling the window from the log", error);
     }
     this.#filling = undefined;
     this.prune();
@@ -230,6 +183,10 @@ export class Delivery implements ConnectionOwner {
     return new Promise((resolve) => this.#waiting.push({ position, resolve }));
   }
 
+  flushed(): Promise<void> {
+    return this.settled(this.head);
+  }
+
   /** Resolves all {@link Delivery.settled}: what they wait for will not come. */
   stopWaiting(): void {
     for (const { resolve } of this.#waiting.splice(0)) resolve();
@@ -249,7 +206,7 @@ export class Delivery implements ConnectionOwner {
     const begun = isAnother ? { ...start, position: null } : start;
     const connection = new Connection(this, begun, group, head);
     this.registry.add(connection);
-    this.#watch(connection);
+    this.watch(connection);
     // The cursor may come from a server that is ahead of this one. The log itself knows the position.
     if (connection.cursor > head) void this.#readLog(connection);
     return connection;
@@ -264,7 +221,7 @@ export class Delivery implements ConnectionOwner {
   }
 
   /** The first bytes of a stream: how long to wait before reconnecting, and where it goes on from. */
-  #preamble({ cursor, lagging, isLost, place }: Connection): Chunk {
+  protected preamble({ cursor, lagging, isLost, place }: Connection): Chunk {
     if (isLost) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
     // Not the position of a fan-out under way, which may not have reached this connection yet.
     const position = lagging ? cursor : Math.max(cursor, this.#settled);
@@ -278,77 +235,8 @@ export class Delivery implements ConnectionOwner {
     return this.#lastPreamble.chunk;
   }
 
-  /** Ends a connection: its stream ends after `last`, or at once when the reader takes nothing. */
-  end(connection: Connection, reason: EndReason, last?: Chunk): void {
-    if (connection.ended) return;
-    const takesNothing = !connection.isUnread && !connection.ready;
-    // A replaced connection no longer counts against its session, so slow ones could pile up. It is cut; its client
-    // asks again for what it missed.
-    const isCut = reason === "stalled" || (reason === "replaced" && takesNothing);
-    // What the reader has not taken yet goes first.
-    if (takesNothing && !isCut) {
-      this.closing.set(connection, last);
-      this.#remove(connection, reason, "later");
-      return;
-    }
-    this.#remove(connection, reason, "at once");
-    if (isCut) connection.sink?.abort();
-    else connection.sink?.end(last);
-  }
-
-  /** Lets go of a closing connection whose reader takes nothing: it must not keep its place for ever. */
-  abandon(connection: Connection): void {
-    if (!connection.isClosing) return;
-    this.#leave(connection);
-    connection.sink?.abort();
-  }
-
-  gone(connection: Connection): void {
-    if (connection.isClosing) this.#leave(connection);
-    else if (!connection.ended) this.#remove(connection, "client", "at once");
-  }
-
-  drained(connection: Connection): void {
-    if (connection.isClosing) {
-      const last = this.closing.get(connection);
-      this.#leave(connection);
-      connection.sink?.end(last);
-    }
-    if (connection.ended) return;
-    const isNew = connection.isUnread;
-    connection.makeReady();
-    if (isNew) this.#write(connection, this.#preamble(connection));
-    if (connection.lagging) this.#catchUp(connection);
-  }
-
-  /** Puts a connection among those whose readers are looked at. */
-  #watch(connection: Connection): void {
-    if (connection.isWatched || connection.ended) return;
-    connection.isWatched = true;
-    this.watched.add(connection);
-  }
-
-  /** Takes a connection out of {@link Delivery.watched}. */
-  unwatch(connection: Connection): void {
-    connection.isWatched = false;
-    this.watched.delete(connection);
-  }
-
-  /** A connection ends: nothing more is addressed to it. */
-  #remove(connection: Connection, reason: EndReason, how: "at once" | "later"): void {
-    connection.close(how);
-    this.registry.remove(connection);
-    if (this.registry.connections.size === 0) this.#window.release();
-    this.#observer.ended(connection, reason);
-    if (how === "at once") this.#leave(connection);
-  }
-
-  /** The reader of an ended connection has nothing more to take. */
-  #leave(connection: Connection): void {
-    connection.close("at once");
-    this.closing.delete(connection);
-    this.unwatch(connection);
-    this.#observer.left();
+  protected emptied(): void {
+    this.#window.release();
   }
 
   /** Starts fan-outs unless they run. Everything sent in one turn of the event loop leaves together. */
@@ -367,7 +255,7 @@ export class Delivery implements ConnectionOwner {
       try {
         await this.#fanOut();
       } catch (error) {
-        this.#observer.failed("a fan-out", error);
+        this.observer.failed("a fan-out", error);
       }
       // Its cost is known only when the event loop has come round: `enqueue` returns before anything is written.
       await this.#turns.next();
@@ -401,7 +289,7 @@ export class Delivery implements ConnectionOwner {
         if (connection.cursor > range.from || alone?.has(connection)) {
           this.#deliverAlone(connection, range, heartbeat);
         } else if (chunk !== undefined) this.#deliver(connection, range, chunk, position);
-        else if (heartbeat && connection.ready) this.#write(connection, heartbeat);
+        else if (heartbeat && connection.ready) this.write(connection, heartbeat);
         if (turns.isOver() && await this.#isVoidAfterPause(window)) return;
       }
     }
@@ -466,7 +354,7 @@ export class Delivery implements ConnectionOwner {
     if (chunk !== undefined) this.#deliver(connection, own, chunk, position);
     else {
       connection.cursor = position;
-      if (heartbeat && connection.ready && to === range.to) this.#write(connection, heartbeat);
+      if (heartbeat && connection.ready && to === range.to) this.write(connection, heartbeat);
     }
   }
 
@@ -476,15 +364,15 @@ export class Delivery implements ConnectionOwner {
       connection.lag();
       if (connection.isUnread) this.#keepPlace(connection);
       // A stream that nobody has begun to read does not lag: its reader is on the way.
-      if (!connection.isUnread) this.#observer.lagged(connection);
+      if (!connection.isUnread) this.observer.lagged(connection);
       return;
     }
     connection.cursor = position;
-    this.#write(connection, chunk);
+    this.write(connection, chunk);
     if (position === range.to || connection.ended) return;
     // It is more than fits in one chunk: the rest follows as the sink takes it.
     connection.lag();
-    this.#catchUp(connection);
+    this.catchUp(connection);
   }
 
   /** Its stream will begin with an id of where it stands, which the window may have forgotten by then. */
@@ -494,7 +382,7 @@ export class Delivery implements ConnectionOwner {
   }
 
   /** Gives a lagging connection what its sink has room for. */
-  #catchUp(connection: Connection): void {
+  protected catchUp(connection: Connection): void {
     while (connection.ready && connection.lagging && !connection.isAwaiting) {
       if (connection.isLost) {
         this.#reset(connection);
@@ -517,7 +405,7 @@ export class Delivery implements ConnectionOwner {
         const range = { from: connection.cursor, to, limit, block: BLOCK };
         const { chunk, position } = this.#window.read(session, group.audience, range, true);
         connection.cursor = position;
-        if (chunk) this.#write(connection, chunk);
+        if (chunk) this.write(connection, chunk);
       }
       if (connection.cursor >= to) connection.catchUp(connection.cursor);
     }
@@ -534,7 +422,7 @@ export class Delivery implements ConnectionOwner {
         if (connection.ended || epoch !== this.#epoch) return;
         if (connection.cursor >= this.#window.start) {
           connection.lag();
-          return this.#catchUp(connection);
+          return this.catchUp(connection);
         }
       }
       const { head } = this.#window;
@@ -549,9 +437,9 @@ export class Delivery implements ConnectionOwner {
       else if (connection.ready && connection.cursor < this.#window.start) {
         this.#deliverFromLog(connection, entries, head);
       }
-      this.#catchUp(connection);
+      this.catchUp(connection);
     } catch (error) {
-      this.#observer.failed("reading the log", error);
+      this.observer.failed("reading the log", error);
       // The client comes back with the same cursor: late, but nothing is lost.
       if (epoch === this.#epoch) this.end(connection, "log");
     }
@@ -571,7 +459,7 @@ export class Delivery implements ConnectionOwner {
     const upTo = Math.min(this.#flushed, connection.endsAt);
     const { chunk, position } = select(before, session, group.audience, range, upTo);
     connection.cursor = position;
-    if (chunk) this.#write(connection, chunk);
+    if (chunk) this.write(connection, chunk);
   }
 
   /** Tells a connection that it has lost events, and goes on from here. Waits until its sink has room. */
@@ -580,21 +468,8 @@ export class Delivery implements ConnectionOwner {
     if (!connection.ready) return;
     const id = this.idAt(this.#flushed);
     connection.catchUp(this.#flushed);
-    this.#write(connection, new Chunk(encode(formatEvent(RESET, "{}", id)), 0));
-    this.#observer.reset(connection);
-  }
-
-  #write(connection: Connection, chunk: Chunk): void {
-    this.deliveries += chunk.events;
-    this.bytes += chunk.bytes.length;
-    try {
-      if (!connection.write(chunk)) this.#watch(connection);
-    } catch (error) {
-      // A middleware may have wrapped the response in anything. If that fails, this connection ends, and no other.
-      this.#observer.failed("writing to a connection", error);
-      if (!connection.ended) this.#remove(connection, "client", "at once");
-      connection.sink!.abort();
-    }
+    this.write(connection, new Chunk(encode(formatEvent(RESET, "{}", id)), 0));
+    this.observer.reset(connection);
   }
 
   /** It keeps proxies and clients from giving up. The id keeps an idle client's position in the history. */

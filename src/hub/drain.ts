@@ -6,7 +6,7 @@
 
 import { encode } from "../event-format.ts";
 import type { Connection, EndReason } from "./connection.ts";
-import type { Delivery } from "./delivery.ts";
+import type { Places } from "./places.ts";
 import { Chunk } from "./sink.ts";
 import { sleep } from "./turns.ts";
 
@@ -26,27 +26,27 @@ export interface DrainOptions {
 }
 
 /** Ends all streams, spread over a time. Resolves when all are gone. */
-export async function drain(delivery: Delivery, options: DrainOptions): Promise<void> {
+export async function drain(places: Places, options: DrainOptions): Promise<void> {
   const { within, retry, abandon } = options;
-  const { connections } = delivery.registry;
+  const { connections } = places.registry;
   const total = connections.size;
   /** How many are told to end by a time. Some leave by themselves, so it may be more than there are. */
   const dueBy = (elapsed: number) =>
     elapsed >= within ? total : Math.floor((total * elapsed) / within);
   const started = performance.now();
-  for (let told = 0; delivery.places > 0;) {
-    await delivery.settled(delivery.head);
+  for (let told = 0; places.places > 0;) {
+    await places.flushed();
     const elapsed = performance.now() - started;
     if (elapsed >= within + LINGER) {
-      for (const connection of delivery.closing.keys()) abandon(connection, "closed");
+      for (const connection of places.closing.keys()) abandon(connection, "closed");
     }
     const due = dueBy(elapsed);
     for (const connection of connections) {
       if (told >= due) break;
       told++;
-      delivery.end(connection, "closed", farewell(retry));
+      places.end(connection, "closed", farewell(retry));
     }
-    if (delivery.places > 0) {
+    if (places.places > 0) {
       await sleep(elapsed < within ? Math.min(DRAIN_STEP, within - elapsed) : 10);
     }
   }

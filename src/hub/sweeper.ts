@@ -7,7 +7,7 @@
 import { MAX_DELAY } from "../validate.ts";
 import type { Connection, EndReason } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Delivery } from "./delivery.ts";
+import type { Places } from "./places.ts";
 
 /** What a sweeper needs from the hub. */
 export interface SweeperOptions {
@@ -32,7 +32,7 @@ const LATE = 1_000;
  * others: the next deadline stands first, and those whose readers have no room are a set of their own.
  */
 export class Sweeper {
-  readonly #delivery: Delivery;
+  readonly #places: Places;
   readonly #options: SweeperOptions;
   readonly #deadlines = new Deadlines();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -41,9 +41,9 @@ export class Sweeper {
   #beatAt = 0;
   #lookAt = 0;
 
-  /** A sweeper of the connections of a delivery. */
-  constructor(delivery: Delivery, options: SweeperOptions) {
-    this.#delivery = delivery;
+  /** A sweeper of some connections. */
+  constructor(places: Places, options: SweeperOptions) {
+    this.#places = places;
     this.#options = options;
   }
 
@@ -86,28 +86,28 @@ export class Sweeper {
     const now = performance.now();
     const date = Date.now();
     this.#sweepAt = Infinity;
-    this.#delivery.prune();
+    this.#places.prune();
     if (now >= this.#beatAt) {
       this.#beatAt = now + this.#options.heartbeat;
-      this.#delivery.beat();
+      this.#places.beat();
     }
     while (this.#deadlines.next <= date) {
       const connection = this.#deadlines.first!;
-      this.#delivery.end(connection, connection.deadlineReason);
+      this.#places.end(connection, connection.deadlineReason);
     }
     if (now >= this.#lookAt) {
       if (now - this.#lookAt < LATE) this.#look();
       this.#lookAt = now + this.#options.stallTimeout / LOOKS;
     }
-    if (this.#delivery.places > 0) this.#schedule(now);
+    if (this.#places.places > 0) this.#schedule(now);
   }
 
   #look(): void {
-    for (const connection of this.#delivery.watched) {
-      if (connection.ready) this.#delivery.unwatch(connection);
+    for (const connection of this.#places.watched) {
+      if (connection.ready) this.#places.unwatch(connection);
       else if (connection.look() >= LOOKS) {
         if (connection.isClosing) this.#options.abandon(connection, "stalled");
-        else this.#delivery.end(connection, "stalled");
+        else this.#places.end(connection, "stalled");
       }
     }
   }
