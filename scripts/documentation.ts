@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +16,17 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** A page: its path from the project's root, and its text. */
 export interface Page {
   readonly path: string;
+  readonly text: string;
+}
+
+/** A link of a page to another file of the project. */
+export interface Link {
+  /** As it stands there. */
+  readonly target: string;
+  /** The file or the folder, from the project's root. */
+  readonly path: string;
+  /** The heading, with its `#`, or an empty string. */
+  readonly hash: string;
   readonly text: string;
 }
 
@@ -37,11 +49,51 @@ export async function pages(): Promise<Page[]> {
   return await read("README.md", ...names.sort());
 }
 
+/** Those, and the pages that stand elsewhere. */
+export async function allPages(): Promise<Page[]> {
+  const others = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+    .filter((path) => existsSync(join(root, path)));
+  const nested = (await Promise.all(["bench", "examples"].map(async (folder) => {
+    const names = await readdir(join(root, folder), { recursive: true });
+    return names.map((name) => `${folder}/${name.replaceAll(sep, "/")}`);
+  }))).flat().filter((path) => path.endsWith(".md") && !path.includes("node_modules/"));
+  return [...await pages(), ...await read(...others, ...nested.sort())];
+}
+
 /** Pages by their paths. */
 export async function read(...paths: string[]): Promise<Page[]> {
   return await Promise.all(
     paths.map(async (path) => ({ path, text: await readFile(join(root, path), "utf8") })),
   );
+}
+
+/** The links of a page to other files of the project and to headings, in order. */
+export function linksOf({ path, text }: Page): Link[] {
+  const prose = text.replace(/^ *```[\s\S]*?^ *```/gm, "").replace(/`[^`\n]+`/g, "``");
+  return [...prose.matchAll(/\[([^\]]*)\]\(([^()\s]+)\)/g)]
+    .filter(([, , target]) => !/^[a-z]+:/.test(target!))
+    .map(([, text, target]) => ({ text: text!, target: target!, ...resolve(path, target!) }));
+}
+
+/** Where a link of a page leads to. */
+export function resolve(page: string, target: string): { path: string; hash: string } {
+  const { pathname, hash } = new URL(target, new URL(page, "file:///"));
+  return { path: decodeURIComponent(pathname.slice(1)).replace(/\/$/, ""), hash };
+}
+
+/** The anchor of a heading, as GitHub makes it. A second one of the same text has `-1` behind it. */
+export function anchorOf(heading: string): string {
+  return heading.toLowerCase().replaceAll(/\]\([^)]*\)/g, "]")
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").trim().replaceAll(" ", "-");
+}
+
+/** The parts of the index, docs/README.md, each with the pages that it names. */
+export async function contents(): Promise<{ title: string; pages: Link[] }[]> {
+  const [index] = await read("docs/README.md");
+  return index!.text.split(/^## /m).slice(1).map((text) => ({
+    title: text.slice(0, text.indexOf("\n")),
+    pages: linksOf({ path: index!.path, text }),
+  }));
 }
 
 /** The code blocks of a page, in order. */

@@ -8,26 +8,22 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
-import { pages, read } from "../../scripts/documentation.ts";
+import { allPages, anchorOf, linksOf, pages, read } from "../../scripts/documentation.ts";
 
 const root = new URL("../../", import.meta.url);
 
 test("every relative link leads to a file, and every anchor to a heading", async () => {
-  const extra = ["SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"]
-    .filter((path) => existsSync(new URL(path, root)));
   const broken: string[] = [];
   let count = 0;
-  for (const { path, text } of [...await pages(), ...await read(...extra)]) {
-    for (const [, target] of prose(text).matchAll(/\]\(([^()\s]+)\)/g)) {
-      if (/^[a-z]+:/.test(target!)) continue;
+  for (const page of await allPages()) {
+    for (const { target, path, hash } of linksOf(page)) {
       count++;
-      const url = new URL(target!, new URL(path, root));
-      const file = fileURLToPath(new URL(url.pathname, root));
-      if (!existsSync(file)) broken.push(`${path}: ${target}: there is no such file`);
-      else if (url.hash !== "") {
+      const file = fileURLToPath(new URL(path, root));
+      if (!existsSync(file)) broken.push(`${page.path}: ${target}: there is no such file`);
+      else if (hash !== "") {
         const anchors = anchorsOf(await readFile(file, "utf8"));
-        if (!anchors.has(decodeURIComponent(url.hash.slice(1)))) {
-          broken.push(`${path}: ${target}: there is no such heading`);
+        if (!anchors.has(decodeURIComponent(hash.slice(1)))) {
+          broken.push(`${page.path}: ${target}: there is no such heading`);
         }
       }
     }
@@ -45,18 +41,12 @@ test("every page stands in the index, docs/README.md", async () => {
   assertEquals(missing, []);
 });
 
-/** A text without its code. */
-function prose(text: string): string {
-  return text.replace(/^ *```[\s\S]*?^ *```/gm, "").replace(/`[^`\n]+`/g, "``");
-}
-
 /** The anchors that GitHub makes of a text's headings. */
 function anchorsOf(text: string): Set<string> {
   const anchors = new Set<string>();
   const plain = text.replace(/^ *```[\s\S]*?^ *```/gm, "");
   for (const [, heading] of plain.matchAll(/^#+ (.+)$/gm)) {
-    const name = heading!.toLowerCase().replaceAll(/\]\([^)]*\)/g, "]")
-      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").trim().replaceAll(" ", "-");
+    const name = anchorOf(heading!);
     let anchor = name;
     for (let again = 1; anchors.has(anchor); again++) anchor = `${name}-${again}`;
     anchors.add(anchor);
