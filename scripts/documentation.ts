@@ -1,7 +1,7 @@
 /**
  * The pages of the documentation, and the code blocks in them.
  *
- * A block whose first line is a comment with nothing but a file's name (`// server.mjs`, `<!-- index.html -->`) is that
+ * A block whose first line is a comment with nothing but a file's name (`// server.mjs`, `# backend.py`, `<!-- index.html -->`) is that
  * file, whole. Any other is a piece, whose surroundings are in `scripts/snippets.ts`.
  *
  * @module
@@ -108,7 +108,7 @@ export function blocksOf({ path, text }: Page): Block[] {
     } else if (indent === undefined) open.lines.push(line.slice(open.indent));
     else {
       const [first = ""] = open.lines;
-      const [, file] = /^(?:\/\/|<!--) ([\w./[\]-]+\.\w+)(?: -->)?$/.exec(first) ?? [];
+      const [, file] = /^(?:\/\/|#|<!--) ([\w./[\]-]+\.\w+)(?: -->)?$/.exec(first) ?? [];
       const { language, line } = open;
       blocks.push({ language, line, text: `${open.lines.join("\n")}\n`, file });
       open = undefined;

@@ -14,12 +14,13 @@ import { assert, assertEquals } from "@std/assert";
 import { bundle } from "../../scripts/bundle.ts";
 import { blocksOf, read } from "../../scripts/documentation.ts";
 import { createClient } from "../../src/client/mod.ts";
+import { skipWithout } from "../programs.ts";
 import { launch, skip } from "../client/browser-helpers.ts";
-import { runtime, within } from "../server-helpers.ts";
+import { runtime, until, within } from "../server-helpers.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-test("the two files of the README run as pasted", async () => {
+test("the two files of the README run as pasted", { skip: skipWithout("curl") }, async () => {
   const [readme] = await read("README.md");
   const files = blocksOf(readme!).filter(({ file }) => file !== undefined);
   assertEquals(files.map(({ file }) => file), ["server.mjs", "index.html"]);
@@ -42,6 +43,26 @@ test("the two files of the README run as pasted", async () => {
     await fetch(`${url}/count`, { method: "POST" });
     assertEquals((await within(events.next(), "the next event")).value?.data, "2");
     client.close();
+
+    // What the page about it shows of the stream.
+    const [page] = await read("docs/getting-started.md");
+    const command = blocksOf(page!).map(({ text }) => text).find((text) => /^curl /.test(text))!;
+    const [program, ...args] = command.trim().replace("localhost:8080", new URL(url).host).split(
+      " ",
+    );
+    const curl = spawn(program!, args, { stdio: ["ignore", "pipe", "ignore"] });
+    let shown = "";
+    curl.stdout.setEncoding("utf8").on("data", (text) => shown += text);
+    try {
+      await until(() => /^id: /m.test(shown), () => `the first id in ${JSON.stringify(shown)}`);
+      await fetch(`${url}/count`, { method: "POST" });
+      await until(
+        () => /\nevent: count\ndata: 3\nid: \S+\n/.test(shown),
+        () => `the event in ${JSON.stringify(shown)}`,
+      );
+    } finally {
+      curl.kill();
+    }
   });
 });
 
