@@ -13,6 +13,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { parse as parseSvelte } from "svelte/compiler";
+import { parse as parseVue } from "vue/compiler-sfc";
+import { parse as parseYaml } from "yaml";
 import { type Block, blocksOf, pages } from "./documentation.ts";
 import { surroundings, toModule, toProgram } from "./snippets.ts";
 
@@ -25,6 +28,12 @@ const entries: Record<string, string> = {
   "streamside/node": "src/node/mod.ts",
   "streamside/testing": "src/testing.ts",
 };
+
+/**
+ * Languages that tests run: the configurations of `tests/docs/configurations.test.ts`, and the Python of
+ * `tests/docs/commands.test.ts`. A block without a language is no code: what a terminal or a server says.
+ */
+const elsewhere = ["nginx", "caddyfile", "python", ""];
 
 // Inside the project, so that what the blocks import beside this package is found.
 await mkdir(join(root, "tmp"), { recursive: true });
@@ -81,13 +90,17 @@ if (faults > 0) process.exitCode = 1;
 function syntaxFault({ language, text }: Block): string | undefined {
   try {
     if (language === "json") JSON.parse(text);
-    if (language === "js" || language === "jsx" || language === "tsx") parse(text, language);
-    if (language === "html") {
+    else if (language === "js" || language === "jsx" || language === "tsx") parse(text, language);
+    else if (language === "html") {
       for (const [, script] of text.matchAll(/<script[^>]*>(.+?)<\/script>/gs)) {
         parse(script!, "js");
       }
-    }
-    if (language === "sh") execFileSync("bash", ["-n"], { input: text, stdio: "pipe" });
+    } else if (language === "sh") execFileSync("bash", ["-n"], { input: text, stdio: "pipe" });
+    else if (language === "yaml") parseYaml(text);
+    else if (language === "svelte") parseSvelte(text);
+    else if (language === "vue") {
+      for (const error of parseVue(text).errors) throw error;
+    } else if (!elsewhere.includes(language)) return `nothing checks the language "${language}"`;
   } catch (error) {
     return String((error as { stderr?: unknown }).stderr ?? error);
   }
