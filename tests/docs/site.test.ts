@@ -7,6 +7,7 @@
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { extname, join } from "node:path";
 import process from "node:process";
 import { describe, test } from "node:test";
@@ -14,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 import { contents } from "../../scripts/documentation.ts";
 import { launch, skip as noBrowser } from "../client/browser-helpers.ts";
-import { serveNode } from "../server-helpers.ts";
+import { listen } from "../server-helpers.ts";
 
 const site = fileURLToPath(new URL("../../site/dist/", import.meta.url));
 const skip = !process.env.CI && !existsSync(site) ? "needs npm run docs" : noBrowser;
@@ -31,7 +32,7 @@ describe("the documentation as a site", () => {
       skip,
     },
     async () => {
-      const server = await serveNode(async (request, response) => {
+      const server = await listen(createServer(async (request, response) => {
         const path = new URL(request.url!, "http://localhost").pathname.replace(
           /\/$/,
           "/index.html",
@@ -39,7 +40,7 @@ describe("the documentation as a site", () => {
         const body = await readFile(join(site, decodeURIComponent(path))).catch(() => undefined);
         const type = types[extname(path)] ?? "application/octet-stream";
         response.writeHead(body ? 200 : 404, { "Content-Type": type }).end(body);
-      });
+      }));
       const browser = await launch();
       try {
         const page = await browser.newPage();
