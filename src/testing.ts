@@ -1,5 +1,5 @@
 /**
- * For tests of applications: wait for events, and talk to a handler without a network.
+ * For tests of applications: wait for events, talk to a handler without a network, and test a log of one's own.
  *
  * @example
  * ```ts
@@ -27,6 +27,8 @@ import {
   createClient,
   type StreamEvent,
 } from "./client/mod.ts";
+
+export { type LogTestOptions, type OpenedLog, testLog } from "./test-log.ts";
 
 /** The options of {@link createTestClient}. */
 export interface TestClientOptions extends Omit<ClientOptions, "fetch"> {

@@ -89,6 +89,7 @@ class MemoryLog implements Log {
   }
 
   #follow(follower: EntryFollower): () => void {
+    this.#history.prune();
     const { head, start } = this.#history;
     if (!this.#isClosed) this.#followers.add(follower);
     follower.opened(this.#epoch, { position: head }, { position: start });
