@@ -13,6 +13,7 @@ import { join, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { blocksOf, pages } from "./documentation.ts";
+import { pack } from "./pack.ts";
 import { snippets, surroundings, toModule, toProgram } from "./snippets.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -36,15 +37,12 @@ const resolutions = [
 const temporary = await mkdtemp(join(tmpdir(), "streamside-package-"));
 try {
   step("pack");
-  const [packed] = JSON.parse(
-    execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", temporary], {
-      cwd: root,
-      encoding: "utf8",
-    }),
-  ) as [{ filename: string; files: { path: string }[] }];
-  const strangers = packed.files.map((file) => file.path)
-    .filter((path) => !/^(dist\/|README\.md$|LICENSE$|package\.json$)/.test(path));
-  if (strangers.length > 0) throw new Error(`the tarball holds ${strangers.join(", ")}`);
+  const packed = await pack(root, temporary);
+  const held = new Set(
+    packed.files.map(({ path }) => path.replace(/^dist\/.+\.(d\.ts|js)$/, "dist/")),
+  );
+  const needed = ["CHANGELOG.md", "LICENSE", "README.md", "dist/", "package.json"];
+  assert.deepEqual([...held].sort(), needed, "what the tarball holds");
   const tarball = join(temporary, packed.filename);
 
   step("publint");
