@@ -492,7 +492,7 @@ async function listens(port: number): Promise<void> {
 /** What a command prints. Where it fails, the error says all that it printed. */
 function exec([program, ...args]: readonly string[], cwd: string = project): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { cwd, env, timeout: 120_000, killSignal: "SIGKILL" } as const;
+    const options = { cwd, env, timeout: 300_000, killSignal: "SIGKILL" } as const;
     execFile(program!, args, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout);
       error.message = `${program} ${args.join(" ")} failed (${error.code}):\n${stdout}${stderr}`;
