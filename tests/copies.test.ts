@@ -142,9 +142,3 @@ describe("copies of the library", () => {
     }
   });
 });
-
-test("the version is that of the package", async () => {
-  for (const name of ["package.json", "deno.json"]) {
-    assertEquals(JSON.parse(await readFile(join(root, name), "utf8")).version, VERSION);
-  }
-});
