@@ -54,6 +54,13 @@ const expected: Record<string, (Run | Elsewhere)[] | string> = {
     },
     { text: "node server.mjs", because: quickstart },
   ],
+  "CONTRIBUTING.md": [
+    {
+      text:
+        "npm ci\nnpm start\nnpm test -- client --runtime node\nnpm test\nnpm run check\nnpm run bench",
+      because: "CI runs all of them but the last, which takes minutes of a quiet machine",
+    },
+  ],
   "bench/client.md": [
     {
       text: "npm run bench:client\nnpm run bench:client -- node bun",
