@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join } from "node:path";
@@ -13,12 +13,17 @@ import process from "node:process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
-import { contents } from "../../scripts/documentation.ts";
+import { allPages, contents } from "../../scripts/documentation.ts";
 import { launch, skip as noBrowser } from "../client/browser-helpers.ts";
 import { listen } from "../server-helpers.ts";
 
-const site = fileURLToPath(new URL("../../site/dist/", import.meta.url));
-const skip = !process.env.CI && !existsSync(site) ? "needs npm run docs" : noBrowser;
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const site = join(root, "site/dist");
+const time = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+const changed = Math.max(...(await allPages()).map(({ path }) => time(join(root, path))));
+const skip = !process.env.CI && time(join(site, "index.html")) < changed
+  ? "needs npm run docs, anew after each change of a page"
+  : noBrowser;
 const types: Record<string, string> = {
   ".html": "text/html",
   ".js": "text/javascript",
