@@ -61,6 +61,13 @@ const expected: Record<string, (Run | Elsewhere)[] | string> = {
       because: "CI runs all of them but the last, which takes minutes of a quiet machine",
     },
   ],
+  "bench/README.md": [
+    {
+      text: ["", " -- cpu rate", " -- --write cpu", " -- --quick", " -- --rounds 5 send"]
+        .map((options) => `npm run bench${options}`).join("\n"),
+      because: "it takes minutes of a quiet machine, and the first writes into the page",
+    },
+  ],
   "bench/client.md": [
     {
       text: "npm run bench:client\nnpm run bench:client -- node bun",
