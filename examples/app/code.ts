@@ -22,7 +22,8 @@ export async function readExcerpts(): Promise<Map<string, Excerpt[]>> {
     const files = await readdir(fileURLToPath(new URL(`./${folder}`, import.meta.url)));
     for (const name of files.filter((name) => name.endsWith(".ts")).sort()) {
       const file = folder + name;
-      const source = await readFile(new URL(file, import.meta.url), "utf8");
+      const text = await readFile(new URL(file, import.meta.url), "utf8");
+      const source = text.replaceAll("\r\n", "\n"); // as Git writes lines on Windows
       for (const [story, code] of excerpts(source)) {
         stories.set(story, [...stories.get(story) ?? [], { file, code }]);
       }
