@@ -194,6 +194,62 @@ describe("the example application's page", () => {
     },
   );
 
+  test("at the slider's end the page answers, and counts right", { skip }, async () => {
+    const ada = await enter("Ada", {
+      context: await newContext({ reducedMotion: "no-preference" }),
+    });
+    const seen = async (more: number) => {
+      const least = await number(ada, "#count-last") + more;
+      await ada.waitForFunction(
+        (least) =>
+          Number(document.getElementById("count-last")!.textContent!.replace(/\D/g, "")) >= least,
+        least,
+      );
+    };
+    await ada.locator("#count-received").getByText(/^[1-9]/).waitFor();
+    await ada.locator("#rate").focus();
+    await ada.keyboard.press("End");
+    await ada.locator("#rate-asked").getByText("5\u202f000 events/s").waitFor();
+    await seen(5000);
+
+    // Its timers and frames take turns with the events, and so does what the user does.
+    await ada.evaluate("globalThis.__name = (value) => value"); // tsx has functions keep their names
+    const turns = await ada.evaluate(async () => {
+      const shown = () => document.getElementById("count-last")!.textContent;
+      const [before, counts] = [shown(), { timers: 0, frames: 0 }];
+      const frame = () => {
+        counts.frames++;
+        requestAnimationFrame(frame);
+      };
+      frame();
+      while (shown() === before || counts.frames < 3) {
+        await new Promise((resolve) => setTimeout(resolve));
+        counts.timers++;
+      }
+      return counts;
+    });
+    assert(turns.timers > 3 && turns.frames >= 3, JSON.stringify(turns));
+    await ada.getByRole("button", { name: "Lock Roadmap" }).click();
+    await ada.locator("[data-document=Roadmap]").getByText("locked by you").waitFor();
+    await ada.getByRole("button", { name: "Unlock Roadmap" }).click();
+    await ada.locator("[data-document=Roadmap]").getByText("free").waitFor();
+
+    await cutSwitch(ada).click();
+    await ada.locator("#detail-state").getByText("waiting").waitFor();
+    await cutSwitch(ada).click();
+    await ada.locator("#caught[data-state=right]").getByText(/ 0 missed, 0 twice/).waitFor();
+    await seen(5000);
+    const counted = await ada.evaluate(() =>
+      ["last", "received", "missed", "twice"].map((id) =>
+        Number(document.getElementById(`count-${id}`)!.textContent!.replace(/\D/g, ""))
+      )
+    );
+    const [last, received, missed, twice] = counted as [number, number, number, number];
+    assert(received > 10_000 && received <= last, String(counted));
+    assertEquals([missed, twice], [0, 0]);
+    assertEquals(faults, []);
+  });
+
   test("ten tabs share one connection; a cut of one is one of all", { skip }, async () => {
     await ask("POST", "rate", { perSecond: 50 }); // a tab that comes later catches up with the next event
     const context = await newContext();

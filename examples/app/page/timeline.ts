@@ -58,6 +58,7 @@ export class Timeline {
   /** Adds an event's mark. */
   add(lane: Lane, at: number, late: boolean): void {
     if (lane !== "numbers") {
+      this.#marks = this.#marks.filter((mark) => mark.at > at - kept);
       this.#marks.push({ at, lane, late });
       return;
     }
@@ -65,6 +66,11 @@ export class Timeline {
     const counts = this.#slots.get(key);
     if (counts) counts[Number(late)]!++;
     else this.#slots.set(key, late ? [0, 1] : [1, 0]);
+    // Here, since nothing is drawn while the page is hidden; the oldest come first.
+    for (const oldest of this.#slots.keys()) {
+      if (oldest * slot > at - kept) break;
+      this.#slots.delete(oldest);
+    }
   }
 
   /** The connection is lost. */
@@ -170,17 +176,15 @@ export class Timeline {
 
     for (const [key, [inTime, late]] of this.#slots) {
       const at = key * slot;
-      if (at < now - kept) this.#slots.delete(key);
       if (at < begin) continue;
       const visibleLate = late > 0 && shows(at) ? late : 0;
       const count = inTime + visibleLate;
       if (count === 0) continue;
       // One is a mark of half of the row; more in the same place make it taller.
-      const size = Math.min(tall - 8, (tall - 8) * (0.5 + 0.1 * Math.log2(count)));
+      const size = Math.min(tall - 8, (tall - 8) * (0.5 + 0.07 * Math.log2(count)));
       to.fillStyle = visibleLate > 0 ? filled! : accent!;
       to.fillRect(x(at) - 0.8, (tall - size) / 2, 1.6, size);
     }
-    this.#marks = this.#marks.filter(({ at }) => at > now - kept);
     for (const { at, lane, late } of this.#marks) {
       if (at < begin || (late && !shows(at))) continue;
       to.fillStyle = late ? filled! : accent!;
