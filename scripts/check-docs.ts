@@ -1,5 +1,5 @@
 /**
- * Type-checks the code of README.md and docs/ against the source, as a user's programs. Of blocks in
+ * Type-checks the code of README.md, docs/ and the other pages against the source, as a user's programs. Of blocks in
  * other languages it checks the syntax. `check-package.ts` does the first against the packed package.
  *
  * ```sh
@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
 import { parse as parseSvelte } from "svelte/compiler";
 import { parse as parseVue } from "vue/compiler-sfc";
 import { parse as parseYaml } from "yaml";
-import { type Block, blocksOf, pages } from "./documentation.ts";
+import { allPages, type Block, blocksOf } from "./documentation.ts";
 import { surroundings, toModule, toProgram } from "./snippets.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -47,7 +47,7 @@ try {
   const programs: string[] = ["surroundings.d.ts"];
   await writeFile(join(folder, "surroundings.d.ts"), surroundings(names));
   let syntax = 0;
-  for (const page of await pages()) {
+  for (const page of await allPages()) {
     for (const block of blocksOf(page)) {
       const where = `${page.path}:${block.line}`;
       if (block.language === "ts") {
