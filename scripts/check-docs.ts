@@ -46,24 +46,29 @@ try {
   }
   const programs: string[] = ["surroundings.d.ts"];
   await writeFile(join(folder, "surroundings.d.ts"), surroundings(names));
+  const folders = new Set<string>();
   let syntax = 0;
   for (const page of await allPages()) {
     for (const block of blocksOf(page)) {
       const where = `${page.path}:${block.line}`;
-      if (block.language === "ts") {
-        const program = block.file ? toProgram(block) : toModule(block);
+      const typed = typedPart(block);
+      if (typed !== block) {
+        syntax++;
+        const fault = syntaxFault(block);
+        if (fault !== undefined) {
+          console.error(`${where}: ${fault}`);
+          faults++;
+        }
+      }
+      if (typed !== undefined) {
+        const program = typed.file ? toProgram(typed) : toModule(typed);
         // The page and the block's line make a folder, so that whole files keep their names and find each other.
-        const name = block.file ? `${page.path}/${block.file}` : `${page.path}/${block.line}.ts`;
+        const name = `${page.path}/${typed.file ?? `${typed.line}.${typed.language}`}`;
         if (programs.includes(name)) throw new Error(`${where}: ${block.file} stands there twice`);
+        folders.add(`./${page.path}`);
         await mkdir(dirname(join(folder, name)), { recursive: true });
         await writeFile(join(folder, name), program);
         programs.push(name);
-      } else {
-        syntax++;
-        const fault = syntaxFault(block);
-        if (fault === undefined) continue;
-        console.error(`${where}: ${fault}`);
-        faults++;
       }
     }
   }
@@ -72,9 +77,11 @@ try {
   );
   const compilerOptions = {
     ...{ target: "es2022", module: "preserve", moduleResolution: "bundler", strict: true },
-    ...{ lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"], types: ["node"] },
+    ...{ lib: ["es2023", "dom", "dom.iterable", "dom.asynciterable"], types: ["node", "svelte"] },
     ...{ noEmit: true, skipLibCheck: true },
     ...{ allowImportingTsExtensions: true, jsx: "preserve", paths },
+    // Blocks that import what their page says to copy out of examples/ find it there.
+    rootDirs: [join(root, "examples"), ...folders],
   };
   const config = { compilerOptions, files: programs };
   await writeFile(join(folder, "tsconfig.json"), JSON.stringify(config));
@@ -86,11 +93,25 @@ try {
 }
 if (faults > 0) process.exitCode = 1;
 
+/** What of a block the type checker reads: all of it, or the script of a component. */
+function typedPart(block: Block): Block | undefined {
+  const { language, line, text } = block;
+  if (language === "ts" || language === "tsx") return block;
+  const [, head, script] = /^([^]*?<script[^>]*\blang="ts">\n)([^]*?)<\/script>/.exec(text) ?? [];
+  if (script === undefined) return undefined;
+  return {
+    language: "ts",
+    file: undefined,
+    line: line + head!.split("\n").length - 1,
+    text: script,
+  };
+}
+
 /** What is wrong with a block in a language that has no types. */
 function syntaxFault({ language, text }: Block): string | undefined {
   try {
     if (language === "json") JSON.parse(text);
-    else if (language === "js" || language === "jsx" || language === "tsx") parse(text, language);
+    else if (language === "js" || language === "jsx") parse(text, language);
     else if (language === "html") {
       for (const [, script] of text.matchAll(/<script[^>]*>(.+?)<\/script>/gs)) {
         parse(script!, "js");
