@@ -11,7 +11,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, sep } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { blocksOf, pages } from "./documentation.ts";
 import { pack } from "./pack.ts";
 import { snippets, surroundings, toModule, toProgram } from "./snippets.ts";
@@ -133,7 +133,25 @@ try {
   }
 
   step("deno publish --dry-run");
-  run(root, bin("deno"), "publish", "--dry-run", "--allow-dirty");
+  const rehearsal = spawnSync(bin("deno"), ["publish", "--dry-run", "--allow-dirty"], {
+    cwd: root,
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1" },
+  });
+  const said = rehearsal.stdout + rehearsal.stderr;
+  assert.equal(rehearsal.status, 0, said);
+  assert.doesNotMatch(said, /warning/i);
+  const base = pathToFileURL(root).href;
+  const published = said.split("\n").map((line) => line.trim()).filter((line) =>
+    line.startsWith(base)
+  )
+    .map((line) => decodeURIComponent(line.slice(base.length)).replace(/ \(.+\)$/, ""));
+  assert.deepEqual(
+    published.sort(),
+    ["LICENSE", "README.md", "deno.json", "mod.ts", ...await sources()].sort(),
+    "what JSR would get",
+  );
+  console.log(`${published.length} files`);
 } finally {
   await rm(temporary, { recursive: true });
 }
@@ -165,11 +183,15 @@ function checkTypes(module: string, resolution: string, ...rest: string[]): void
 /** The sources whose examples a user reads. */
 async function documented(): Promise<string[]> {
   const internal = ["src/client/backoff.ts"];
-  const sources = (await readdir(join(root, "src"), { recursive: true }))
+  return ["mod.ts", ...(await sources()).filter((name) => !internal.includes(name))];
+}
+
+/** The files of `src/`, in order. */
+async function sources(): Promise<string[]> {
+  return (await readdir(join(root, "src"), { recursive: true }))
     .filter((name) => name.endsWith(".ts"))
     .map((name) => `src/${name.replaceAll(sep, "/")}`)
-    .filter((name) => !internal.includes(name));
-  return ["mod.ts", ...sources.sort()];
+    .sort();
 }
 
 function step(name: string): void {
