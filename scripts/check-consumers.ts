@@ -26,7 +26,7 @@ import { launch, skip } from "../tests/client/browser-helpers.ts";
 import { createHandler, createHub } from "../mod.ts";
 import { freePort } from "../tests/client/helpers.ts";
 import { find } from "../tests/programs.ts";
-import { authenticate, quietLogger, serve, until, within } from "../tests/server-helpers.ts";
+import { authenticate, quietLogger, serve, within } from "../tests/server-helpers.ts";
 import { type Registry, serveRegistry } from "./registry.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -513,21 +513,30 @@ function start([program, ...args]: readonly string[], cwd: string = project): Ru
   const child: ChildProcess = spawn(program!, args, { cwd, env, detached: true, stdio: "pipe" });
   let text = "";
   let ended = false;
-  const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
-  closed.then(() => ended = true);
+  let more = () => {};
   for (const stream of [child.stdout!, child.stderr!]) {
-    stream.setEncoding("utf8").on("data", (chunk) => text += chunk);
+    stream.setEncoding("utf8").on("data", (chunk) => {
+      text += chunk;
+      more();
+    });
+  }
+  const closed = new Promise<void>((resolve) =>
+    child.once("close", () => {
+      ended = true;
+      more();
+      resolve();
+    })
+  );
+  async function says(what: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const found = what.exec(text);
+      if (found !== null) return found;
+      if (ended) throw new Error(`${program} ended before it said ${what}: ${text}`);
+      await new Promise<void>((resolve) => more = resolve);
+    }
   }
   return {
-    async says(what) {
-      let found: RegExpExecArray | null = null;
-      await until(
-        () => (found = what.exec(text)) !== null || ended,
-        () => `${what}, having read ${text}`,
-      );
-      if (found === null) throw new Error(`${program} ended before it said ${what}: ${text}`);
-      return found;
-    },
+    says: (what) => within(says(what), `${program} ${args.join(" ")} to say ${what}`, 120_000),
     async end() {
       if (!ended) process.kill(-child.pid!, "SIGKILL");
       await within(closed, `${program} to end`);
