@@ -126,6 +126,9 @@ describe("ids of a log that gives tags", () => {
           ]
         ) assertEquals(await resume(hub!, id), ["reset"], id);
         if (where === "window") return;
+        // The last that the window has forgotten.
+        assertEquals(await resume(hub!, ids[22]!, 2), ["23", "24"]);
+        assertEquals(await resume(hub!, ids[22]!.replace(/[^-]+$/, other!)), ["reset"]);
         // The last that the log has trimmed: all after it is held.
         assertEquals(engine.start.position, 15);
         assertEquals(await resume(hub!, ids[4]!, 2), ["5", "6"]);
@@ -225,17 +228,30 @@ describe("a hub that starts on a log with a history", () => {
         const readers = ids.slice(-290).map((lastEventId) =>
           new EventReader(later!.subscribe("ada", { lastEventId }))
         );
-        for (const [i, reader] of readers.entries()) {
-          const expected = Array.from({ length: 289 - i }, (_, j) => `${411 + i + j}`);
-          assertEquals(await reader.data(expected.length), expected);
-          await reader.cancel();
+        const got = await Promise.all(readers.map((reader, i) => reader.data(289 - i)));
+        for (const [i, data] of got.entries()) {
+          assertEquals(data, Array.from({ length: 289 - i }, (_, j) => `${411 + i + j}`));
         }
+        for (const reader of readers) await reader.cancel();
         assert(engine.reads < 20, `the log was read ${engine.reads} times`);
         assertEquals(later!.stats().historyEvents, 300);
         const { reads } = engine;
         assertEquals(await resume(later!, ids[398]!), ["399"], "what it has no room for");
         assert(engine.reads > reads);
       }, { history: { events: 300 } });
+    });
+  });
+
+  test("before it is filled, a cursor whose tag is of another entry is a reset all the same", () => {
+    const engine = new TaggedEngine();
+    return withServers(engine, 1, async ([first]) => {
+      const ids = await send(first!, 20);
+      const tag = ids[10]!.split("-")[2];
+      const wrong = ids.map((id) => id.replace(/[^-]+$/, tag!)).filter((id) => !ids.includes(id));
+      await withServers(engine, 1, async ([later]) => {
+        const resumed = await Promise.all(wrong.map((id) => resume(later!, id)));
+        assertEquals(resumed, wrong.map(() => ["reset"]));
+      });
     });
   });
 
