@@ -218,6 +218,7 @@ export class Connection implements SinkOwner {
   /** What comes after its cursor is not to be had any more. */
   lose(): void {
     this.cursor = 0;
+    this.place = undefined;
     this.#feed = "lost";
   }
 
