@@ -398,6 +398,26 @@ describe("what a log hands over", () => {
     });
   });
 
+  test("a cursor ahead of the hub that turns out to be of another entry is one reset, and no second", async () => {
+    const { log, follower } = manual();
+    let answer!: (entries: null) => void;
+    const read = () => new Promise<null>((resolve) => answer = resolve);
+    await withHub({ log: { ...log, read } }, async (hub) => {
+      follower().opened("e", place(0), place(0));
+      const reader = new EventReader(hub.subscribe("ada", { lastEventId: "e-1-other" }));
+      await reader.block();
+      follower().appended([entry(1, {}, "a")]);
+      answer(null);
+      const reset = await reader.event();
+      assertEquals([reset.event, reset.id], ["streamside:reset", "e-1-a"]);
+      for (let i = 2; i < 5; i++) follower().appended([entry(i, {}, "a")]);
+      await until(() => hub.stats().lagging === 1, "the reader lags");
+      assertEquals(await within(reader.data(3), "the events"), ["2", "3", "4"]);
+      assertEquals(hub.stats().resets, 1);
+      await reader.cancel();
+    });
+  });
+
   test("an answer to append that is not a position is refused", () => {
     const { log, follower } = manual();
     return withHub({ log: { ...log, append: () => Promise.resolve(7 as never) } }, async (hub) => {
