@@ -37,7 +37,16 @@ export type { Address } from "./src/log/address.ts";
 export type { HistoryOptions } from "./src/log/history.ts";
 export type { Log, LogFollower } from "./src/log/log.ts";
 export type { LogEntry, LogPosition, LogRecord } from "./src/log/record.ts";
-export { memoryLog } from "./src/log/memory.ts";
+export { memoryLog, type MemoryLogOptions } from "./src/log/memory.ts";
+export type { RunHistoryOptions } from "./src/log/run-history.ts";
+export type {
+  RunEnd,
+  RunError,
+  RunFollower,
+  RunLog,
+  RunRecord,
+  RunSummary,
+} from "./src/log/run-log.ts";
 export type { EndReason } from "./src/hub/connection.ts";
 export type {
   BroadcastOptions,
@@ -49,6 +58,9 @@ export type {
   HubEvents,
   HubOptions,
   HubStats,
+  Run,
+  RunningRun,
+  RunOptions,
   SendOptions,
   SendResult,
   SubscribeOptions,
@@ -65,10 +77,5 @@ export type {
 } from "./src/http/types.ts";
 export type { CorsOptions } from "./src/http/cors.ts";
 export type { Message } from "./src/http/message.ts";
-export {
-  type EventSequence,
-  eventStream,
-  type EventStreamOptions,
-  type SourceEvent,
-  type StreamSource,
-} from "./src/http/event-stream.ts";
+export { eventStream, type EventStreamOptions } from "./src/http/event-stream.ts";
+export type { EventSequence, SourceEvent, StreamSource } from "./src/source-event.ts";

@@ -18,6 +18,7 @@
  * | `too-many-connections-of-session` | the session holds `maxConnectionsPerSession` |
  * | `disconnected` | the session was disconnected after its request came in |
  * | `too-many-channels` | more than `maxChannelsPerConnection` channels in one subscription |
+ * | `already-running` | a run of a channel that runs already, here or on another server |
  * | `log-unavailable` | the log cannot be reached, or did not confirm what it was given, which it may or may not hold |
  * | `closed` | the hub is draining or closed |
  */
@@ -30,6 +31,7 @@ export type StreamsideErrorCode =
   | "too-many-connections-of-session"
   | "disconnected"
   | "too-many-channels"
+  | "already-running"
   | "log-unavailable"
   | "closed";
 

@@ -36,6 +36,18 @@ export function streamAnswer(connection: SinkOwner | null): Answer {
   return { status: 200, headers: EVENT_STREAM_HEADERS, body: connection };
 }
 
+/**
+ * The header by which a client knows that the stream is complete only with `streamside:end`. A stream may end before, so
+ * that its reader comes back: at a deploy, or when its login is over.
+ */
+const COMPLETE_WITH_END = "Streamside-Run";
+
+/** The answer to a request for a run. */
+export function runAnswer(reader: SinkOwner | null): Answer {
+  const headers = { ...EVENT_STREAM_HEADERS, [COMPLETE_WITH_END]: "1" };
+  return { status: 200, headers, body: reader };
+}
+
 /** An answer as a `Response`. */
 export function toResponse({ status, headers, body }: Answer): Response {
   const isStream = typeof body === "object" && body !== null;

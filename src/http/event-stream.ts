@@ -4,30 +4,15 @@
  * @module
  */
 
-import { quote, StreamsideError } from "../errors.ts";
-import { checkField, dataFields, encode, END, serializeData } from "../event-format.ts";
+import { dataFields, encode, END } from "../event-format.ts";
+import {
+  checkSourceEvent,
+  type EventIterator,
+  type EventSequence,
+  iteratorOf,
+  type StreamSource,
+} from "../source-event.ts";
 import { delay } from "../validate.ts";
-
-/** An event of {@link eventStream}. */
-export interface SourceEvent {
-  /** Its name. Default: none, which clients see as `message`. */
-  readonly event?: string;
-  /** A string goes out as it is, anything else as JSON. Default: an empty string. */
-  readonly data?: unknown;
-  /** Its id. Default: none. */
-  readonly id?: string;
-  /** How long the client is told to wait before it reconnects, in ms. Default: nothing is told. */
-  readonly retry?: number;
-}
-
-/** What {@link eventStream} reads: each string is the data of an event, each object an event. */
-export type EventSequence = AsyncIterable<SourceEvent | string> | Iterable<SourceEvent | string>;
-
-/**
- * The events of an {@link eventStream}, or a function that gives them. The function is called when the reader reads for
- * the first time. Its signal aborts when the reader has gone, also while the source waits for something.
- */
-export type StreamSource = EventSequence | ((signal: AbortSignal) => EventSequence);
 
 /** The headers of every event stream. */
 export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
@@ -142,48 +127,14 @@ export function eventStream(source: StreamSource, options: EventStreamOptions = 
   return new Response(stream, { status, headers });
 }
 
-type EventIterator = AsyncIterator<SourceEvent | string> | Iterator<SourceEvent | string>;
-
-function iteratorOf(events: EventSequence): EventIterator {
-  return Symbol.asyncIterator in events
-    ? events[Symbol.asyncIterator]()
-    : events[Symbol.iterator]();
-}
-
 /** Clients skip it (WHATWG HTML 9.2.6). */
 const COMMENT = ":\n\n";
 
-function formatSourceEvent(value: SourceEvent | string): string {
-  if (typeof value === "string") return `${dataFields(value)}\n`;
-  if (
-    typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value)
-  ) {
-    throw new StreamsideError(
-      "invalid-event",
-      `An event must be a string, or an object with event, data, id or retry, got ${
-        ArrayBuffer.isView(value) ? "bytes" : Array.isArray(value) ? "an array" : quote(value)
-      }.`,
-    );
-  }
-  const { event, data = "", id, retry } = value;
-  let text = "";
-  if (event !== undefined) {
-    checkField("event name", event);
-    text += `event: ${event}\n`;
-  }
-  text += dataFields(serializeData(data));
-  if (id !== undefined) {
-    checkField("event id", id);
-    text += `id: ${id}\n`;
-  }
-  if (retry !== undefined) {
-    if (!Number.isSafeInteger(retry) || retry < 0) {
-      throw new StreamsideError(
-        "invalid-event",
-        `retry must be a whole number of ms, got ${retry}.`,
-      );
-    }
-    text += `retry: ${retry}\n`;
-  }
+function formatSourceEvent(value: unknown): string {
+  const { event, data, id, retry } = checkSourceEvent(value);
+  let text = event === undefined ? "" : `event: ${event}\n`;
+  text += dataFields(data);
+  if (id !== undefined) text += `id: ${id}\n`;
+  if (retry !== undefined) text += `retry: ${retry}\n`;
   return `${text}\n`;
 }

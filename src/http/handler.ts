@@ -4,6 +4,7 @@
  * | request | answer |
  * | --- | --- |
  * | `GET {basePath}/subscribe?channel=a&lastEventId=…` | the event stream |
+ * | `GET {basePath}/runs/{channel}` | a run: from its first event, or the last id, to its end |
  * | `POST {basePath}/send` | sends for a client that `authorize` allows it |
  * | `POST {basePath}/test/echo` | with `testEndpoints`: each string back as a `test` event |
  * | `GET {basePath}/health` | whether new subscribers are taken |
@@ -13,17 +14,25 @@
  */
 
 import { quote, StreamsideError, type StreamsideErrorCode } from "../errors.ts";
-import { CONNECT, COUNT, HUB, type InternalHub } from "../hub/hub.ts";
+import { CONNECT, COUNT, FOLLOW, HUB, type InternalHub } from "../hub/hub.ts";
 import { Turns } from "../hub/turns.ts";
 import type { EventMap, Hub, SendResult } from "../hub/types.ts";
 import { bound, delay, isName, NAME } from "../validate.ts";
 import { VERSION } from "../version.ts";
-import { type Answer, jsonAnswer, PRIVATE, Problem, streamAnswer, toResponse } from "./answer.ts";
+import {
+  type Answer,
+  jsonAnswer,
+  PRIVATE,
+  Problem,
+  runAnswer,
+  streamAnswer,
+  toResponse,
+} from "./answer.ts";
 import { letFlow, readJson } from "./body.ts";
 import { type Cors, corsOf, crossOriginHeaders, isAllowedOrigin, preflight } from "./cors.ts";
 import { type Message, parseMessage } from "./message.ts";
 import { formatMetrics, METRICS_TYPES, metricsFormat } from "./metrics.ts";
-import type { Handler, HandlerOptions, Handling, Identity } from "./types.ts";
+import type { ContextArgument, Handler, HandlerOptions, Handling, Identity } from "./types.ts";
 
 /**
  * A handler for a hub.
@@ -55,6 +64,8 @@ export function createHandler<Events extends EventMap, I extends Identity, Conte
   return Object.assign(handler, {
     subscribe: handle<Context>((request, context) => routes.answer(request, context, "/subscribe")),
     send: handle<Context>((request, context) => routes.answer(request, context, "/send")),
+    follow: (request: Request, channel: string, ...[context]: ContextArgument<Context>) =>
+      respond(request, routes.answer(request, context as Context, "/runs", channel)),
   });
 }
 
@@ -74,13 +85,16 @@ function openable(hub: unknown): InternalHub {
 type Answering<Context> = (request: Request, context: Context) => Promise<Answer>;
 
 function handle<Context>(answering: Answering<Context>): Handling<Context> {
-  const handler = async (request: Request, context?: Context): Promise<Response> => {
-    // A context that is left out is one that may be: `ContextArgument` sees to it.
-    const answer = await answering(request, context as Context);
-    if (answer.status >= 400) await letFlow(request);
-    return toResponse(answer);
-  };
+  // A context that is left out is one that may be: `ContextArgument` sees to it.
+  const handler = (request: Request, context?: Context): Promise<Response> =>
+    respond(request, answering(request, context as Context));
   return Object.defineProperty(handler, ANSWERING, { value: answering }) as Handling<Context>;
+}
+
+async function respond(request: Request, answering: Promise<Answer>): Promise<Response> {
+  const answer = await answering;
+  if (answer.status >= 400) await letFlow(request);
+  return toResponse(answer);
 }
 
 /** Where a handler has what is beneath it. */
@@ -116,8 +130,17 @@ export function sessionFromRequest(request: Request): string | null {
 
 type Route<Context> = [
   method: "GET" | "POST",
-  answer: (request: Request, context: Context, url: URL) => Promise<Answer>,
+  answer: (request: Request, context: Context, url: URL, channel: string) => Promise<Answer>,
 ];
+
+/** A path below the base path: the route, and the channel where it ends with one. */
+interface Target {
+  readonly route: string;
+  readonly channel: string;
+}
+
+/** The route of a run, without its channel. */
+const RUNS = "/runs";
 
 class Routes<I extends Identity, Context> {
   readonly #hub: InternalHub;
@@ -152,6 +175,10 @@ class Routes<I extends Identity, Context> {
       "GET",
       (request, context, url) => this.#subscribe(request, context, url),
     ]);
+    this.#routes.set(RUNS, [
+      "GET",
+      (request, context, url, channel) => this.#follow(request, context, url, channel),
+    ]);
     this.#routes.set("/send", ["POST", (request, context) => this.#send(request, context)]);
     this.#routes.set("/health", ["GET", () => this.#health()]);
     if (options.testEndpoints) {
@@ -162,10 +189,19 @@ class Routes<I extends Identity, Context> {
     }
   }
 
-  async answer(request: Request, context: Context, route?: string): Promise<Answer> {
+  async answer(
+    request: Request,
+    context: Context,
+    route?: string,
+    channel: string = "",
+  ): Promise<Answer> {
     let answer: Answer;
     try {
-      answer = await this.#answer(request, context, route);
+      answer = await this.#answer(
+        request,
+        context,
+        route === undefined ? undefined : { route, channel },
+      );
     } catch (error) {
       answer = this.#toProblem(error).toAnswer();
     }
@@ -175,9 +211,13 @@ class Routes<I extends Identity, Context> {
     };
   }
 
-  async #answer(request: Request, context: Context, route: string | undefined): Promise<Answer> {
+  async #answer(
+    request: Request,
+    context: Context,
+    target: Target | undefined,
+  ): Promise<Answer> {
     const url = urlOf(request);
-    route ??= this.#routeOf(url);
+    const { route, channel } = target ?? this.#targetOf(url);
     const [method, answer] = this.#routes.get(route) ?? [];
     if (!method || !answer) throw this.#notFound(url);
     const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
@@ -196,12 +236,23 @@ class Routes<I extends Identity, Context> {
     if (method === "POST" && !isAllowedOrigin(request, url, this.#cors)) {
       throw new Problem(403, "origin-not-allowed", "Pages of this origin may not post here.");
     }
-    return await answer(request, context, url);
+    return await answer(request, context, url, channel);
   }
 
-  #routeOf(url: URL): string {
-    const { pathname } = url;
-    return pathname.startsWith(`${this.#basePath}/`) ? pathname.slice(this.#basePath.length) : "";
+  #targetOf({ pathname }: URL): Target {
+    const isBelow = pathname.startsWith(`${this.#basePath}/`);
+    const path = isBelow ? pathname.slice(this.#basePath.length) : "";
+    if (!path.startsWith(`${RUNS}/`)) return { route: path === RUNS ? "" : path, channel: "" };
+    try {
+      // All of the rest: some proxies hand on a slash for the %2F of a channel's name.
+      return { route: RUNS, channel: decodeURIComponent(path.slice(RUNS.length + 1)) };
+    } catch {
+      throw new Problem(
+        400,
+        "invalid-url",
+        "The channel in the path is not percent-encoded UTF-8.",
+      );
+    }
   }
 
   /** Whoever mounts the handler at another path than it expects, or behind a router that cuts it, reads this. */
@@ -213,14 +264,25 @@ class Routes<I extends Identity, Context> {
     return new Problem(404, "not-found", detail);
   }
 
-  async #subscribe(request: Request, context: Context, url: URL): Promise<Answer> {
+  #subscribe(request: Request, context: Context, url: URL): Promise<Answer> {
+    return this.#stream(request, url, (id) => this.#open(request, context, url, id));
+  }
+
+  #follow(request: Request, context: Context, url: URL, channel: string): Promise<Answer> {
+    return this.#stream(request, url, (id) => this.#openRun(request, context, channel, id));
+  }
+
+  /** A stream, or, if it is refused only for now, an answer after which an `EventSource` comes back. */
+  async #stream(
+    request: Request,
+    url: URL,
+    open: (lastEventId: string | null) => Promise<Answer>,
+  ): Promise<Answer> {
     // RFC 9110, 15.3.5: a cache may keep a 204 unless told not to.
-    if (this.#options.enabled === false) {
-      return { status: 204, headers: PRIVATE, body: null };
-    }
+    if (this.#options.enabled === false) return NO_STREAM;
     const lastEventId = lastEventIdOf(request, url);
     try {
-      return await this.#open(request, context, url, lastEventId);
+      return await open(lastEventId);
     } catch (error) {
       const problem = this.#toProblem(error);
       if (this.#unavailable === "status" || !problem.isForNow) throw problem;
@@ -240,15 +302,7 @@ class Routes<I extends Identity, Context> {
     const identity = await this.#authenticate(request, context);
     const granted = new Set(identity.channels);
     const wanted = url.searchParams.getAll("channel");
-    for (const channel of wanted) {
-      if (!granted.has(channel)) {
-        throw new Problem(
-          403,
-          "channel-not-granted",
-          `The channel ${quote(channel)} is not granted to this session.`,
-        );
-      }
-    }
+    for (const channel of wanted) if (!granted.has(channel)) throw notGranted(channel);
     if (request.method === "HEAD") {
       this.#hub.assertAccepting();
       return streamAnswer(null);
@@ -264,6 +318,34 @@ class Routes<I extends Identity, Context> {
       // A session that has logged out gets the same answer as if it had asked afterwards. A session that was
       // disconnected for another reason comes back and is let in: its rights have changed, or it is back already and
       // this server heard of the disconnect late.
+      if (isDisconnected(error)) await this.#authenticate(request, context);
+      throw error;
+    }
+  }
+
+  async #openRun(
+    request: Request,
+    context: Context,
+    channel: string,
+    lastEventId: string | null,
+  ): Promise<Answer> {
+    this.#hub.assertAccepting();
+    const requestedAt = this.#hub.cursor();
+    const { session, channels, expires } = await this.#authenticate(request, context);
+    if (!channels?.includes(channel)) throw notGranted(channel);
+    try {
+      const run = await this.#hub[FOLLOW](session, channel, { lastEventId, requestedAt, expires });
+      // The reader has seen it all: an `EventSource` comes back after each end, and stays away from then on.
+      if (run === "ended") return NO_STREAM;
+      if (run === undefined) {
+        throw new Problem(
+          404,
+          "no-run",
+          `There is no run of the channel ${quote(channel)}: it never ran, or is forgotten.`,
+        );
+      }
+      return runAnswer(request.method === "HEAD" ? null : run());
+    } catch (error) {
       if (isDisconnected(error)) await this.#authenticate(request, context);
       throw error;
     }
@@ -415,6 +497,16 @@ class Routes<I extends Identity, Context> {
   }
 }
 
+const NO_STREAM: Answer = { status: 204, headers: PRIVATE, body: null };
+
+function notGranted(channel: string): Problem {
+  return new Problem(
+    403,
+    "channel-not-granted",
+    `The channel ${quote(channel)} is not granted to this session.`,
+  );
+}
+
 /** A base path as it is in a request's URL: percent-encoded, without a slash at its end. */
 function pathOf(basePath: string): string {
   const path = String(basePath).replace(/\/+$/, "");
@@ -487,6 +579,7 @@ const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<stri
   "too-many-channels": [400],
   "too-many-connections": [503, { "Retry-After": "5" }],
   "too-many-connections-of-session": [429, { "Retry-After": "5" }],
+  "already-running": [409],
   "log-unavailable": [503, { "Retry-After": "5" }],
   "closed": [503, { "Retry-After": "1" }],
 };

@@ -99,6 +99,15 @@ export interface Handler<Context = unknown> {
   (request: Request, ...context: ContextArgument<Context>): Promise<Response>;
   /** Answers a subscribe request, whatever its path: for your own router. */
   readonly subscribe: Handling<Context>;
+  /**
+   * Answers a request for the run of a channel, whatever its path: for your own router. The channel must be granted, as
+   * for the others.
+   */
+  readonly follow: (
+    request: Request,
+    channel: string,
+    ...context: ContextArgument<Context>
+  ) => Promise<Response>;
   /** Answers a send request, whatever its path: for your own router. */
   readonly send: Handling<Context>;
 }

@@ -44,7 +44,9 @@ export type EndReason =
   /** The hub closes. */
   | "closed"
   /** The log could not be read. */
-  | "log";
+  | "log"
+  /** The run that it read has ended. */
+  | "ended";
 
 /** A group of connections that are the same audience. */
 export interface Group {

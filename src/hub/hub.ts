@@ -10,19 +10,26 @@
 import type { CheckedEvents } from "../event-map.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { byteLength, checkEventName, formatEvent, serializeData } from "../event-format.ts";
-import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
+import { type Address, channelAddress, EVERYONE, nameOf, sessionAddress } from "../log/address.ts";
 import { formatCursor, parseCursor } from "../log/cursor.ts";
 import type { Log } from "../log/log.ts";
 import { memoryLog } from "../log/memory.ts";
+import { runBoundsOf, type RunHistoryOptions } from "../log/run-history.ts";
+import type { RunLog } from "../log/run-log.ts";
 import type { LogPosition, LogRecord } from "../log/record.ts";
 import { checkPosition, sourceOf } from "../log/source.ts";
-import { bound, checkName, invalid } from "../validate.ts";
+import type { StreamSource } from "../source-event.ts";
+import { bound, checkName, delay, invalid } from "../validate.ts";
 import { VERSION } from "../version.ts";
 import type { Connection, EndReason } from "./connection.ts";
 import { Delivery, DISCONNECT } from "./delivery.ts";
 import { drain } from "./drain.ts";
+import { parseRunEventId, runEventId } from "./held-run.ts";
 import { DEFAULT_LOGGER, guarded, LEVELS, type Logger, redact } from "./logger.ts";
+import type { Places, PlacesObserver } from "./places.ts";
 import type { Registry } from "./registry.ts";
+import { RunDelivery } from "./run-delivery.ts";
+import { Runs } from "./runs.ts";
 import type { SinkOwner } from "./sink.ts";
 import { streamOf } from "./stream-sink.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -35,6 +42,9 @@ import type {
   HubEvents,
   HubOptions,
   HubStats,
+  Run,
+  RunningRun,
+  RunOptions,
   SendOptions,
   SendResult,
   SubscribeOptions,
@@ -76,10 +86,16 @@ const COUNTERS = {
   refusedEvents: 0,
   refusedBodies: 0,
   refusedQueries: 0,
+  runsBegun: 0,
+  runsBroken: 0,
+  runEvents: 0,
 };
 
 /** How the handler opens a connection without a stream, for a sink of the entry point. */
 export const CONNECT: unique symbol = Symbol.for(`streamside.connect@${VERSION}`);
+
+/** How the handler opens a reader of a run, for a sink of the entry point. */
+export const FOLLOW: unique symbol = Symbol.for(`streamside.follow@${VERSION}`);
 
 /** How the handler counts its refusals. */
 export const COUNT: unique symbol = Symbol.for(`streamside.count@${VERSION}`);
@@ -99,6 +115,15 @@ export interface InternalHub extends Hub {
   assertAccepting(): void;
   /** As {@link Hub.subscribe}, for a sink that is set later. */
   [CONNECT](session: string, options?: SubscribeOptions): SinkOwner;
+  /**
+   * Finds the newest run of a channel. Resolves to what opens a reader of it; to `undefined` if the channel never ran or
+   * is forgotten; and to `"ended"` if the last event id is of an end.
+   */
+  [FOLLOW](
+    session: string,
+    channel: string,
+    options?: Omit<SubscribeOptions, "channels">,
+  ): Promise<(() => SinkOwner) | "ended" | undefined>;
   /** Counts one refusal. */
   [COUNT](refused: "refusedBodies" | "refusedQueries"): void;
 }
@@ -112,6 +137,10 @@ class LogHub implements InternalHub {
   readonly #delivery: Delivery;
   readonly #registry: Registry;
   readonly #sweeper: Sweeper;
+  /** The readers of runs. */
+  readonly #readers: RunDelivery;
+  readonly #readersSweeper: Sweeper;
+  readonly #runs: Runs | undefined;
   readonly #retry: number;
   readonly #maxConnections: number;
   readonly #maxConnectionsPerSession: number;
@@ -150,52 +179,54 @@ class LogHub implements InternalHub {
     this.#maxChannels = bound("maxChannelsPerConnection", options.maxChannelsPerConnection, 100);
     const stallTimeout = bound("stallTimeout", options.stallTimeout, 300_000);
     this.#maxAge = bound("maxAge", options.maxAge, Infinity);
-    this.#log = options.log ?? memoryLog(history);
+    const runHistory = options.runHistory ?? {};
+    runBoundsOf(runHistory);
+    const runTimeout = delay("runTimeout", options.runTimeout, 30_000);
+    this.#log = options.log ?? memoryLog({ ...history, runHistory });
     this.#ownsLog = options.log === undefined;
     checkMethods("log", this.#log, ["follow", "append", "read"]);
+    const { runs } = this.#log;
+    if (runs !== undefined) checkMethods("log's runs", runs, ["follow", "append", "list", "read"]);
     const source = sourceOf(this.#log, history, (error) => {
       this.logger.error("streamside: an entry of the log was refused", error);
     });
+    const delivery = {
+      maxBufferedBytes: bound("maxBufferedBytes", options.maxBufferedBytes, 64 * 1024),
+      retry: this.#retry,
+      heartbeat: heartbeat.fields,
+    };
+    const sweeping = { heartbeat: heartbeat.interval, stallTimeout };
     this.#delivery = new Delivery(
-      {
-        log: source,
-        history,
-        maxBufferedBytes: bound("maxBufferedBytes", options.maxBufferedBytes, 64 * 1024),
-        retry: this.#retry,
-        heartbeat: heartbeat.fields,
-      },
-      {
-        lagged: (connection) => {
-          this.#counters.lags++;
-          this.#debug("lag", connection);
-          this.#tell("lag", { session: connection.session });
-        },
-        reset: (connection) => {
-          this.#counters.resets++;
-          this.#debug("reset", connection);
-          this.#tell("reset", { session: connection.session });
-        },
-        ended: (connection, reason) => this.#ended(connection, reason),
-        left: () => {
-          if (this.#delivery.places === 0) this.#sweeper.stop();
-        },
-        failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
-      },
+      { log: source, history, ...delivery },
+      this.#observe(() => this.#sweeper),
     );
     this.#registry = this.#delivery.registry;
     this.#sweeper = new Sweeper(this.#delivery, {
-      heartbeat: heartbeat.interval,
-      stallTimeout,
-      abandon: this.#abandon,
+      ...sweeping,
+      abandon: (connection, reason) => this.#abandon(this.#delivery, connection, reason),
     });
+    this.#readers = new RunDelivery(
+      { ...delivery, fill: async (run) => await this.#runs?.fill(run) },
+      this.#observe(() => this.#readersSweeper),
+    );
+    this.#readersSweeper = new Sweeper(this.#readers, {
+      ...sweeping,
+      abandon: (connection, reason) => this.#abandon(this.#readers, connection, reason),
+    });
+    this.#runs = runs && this.#follow(runs, runHistory, runTimeout);
     this.#unfollow = source.follow({
       opened: (epoch, head, start) => {
         this.#isFollowing = true;
+        this.#reopened(epoch, head);
         this.#delivery.open(epoch, head, start);
       },
       appended: (entries) => {
         this.#isFollowing = true;
         this.#delivery.append(entries);
+        if (this.#readers.registry.connections.size === 0) return;
+        for (const { instruction, to, position } of entries) {
+          if (instruction?.event === DISCONNECT) this.#readers.disconnect(nameOf(to), position);
+        }
       },
       failed: (error) => {
         this.#isFollowing = false;
@@ -273,8 +304,71 @@ class LogHub implements InternalHub {
       deadline,
       deadlineReason,
     });
-    this.#opened(connection, lastEventId);
+    this.#opened(this.#sweeper, connection, channels, lastEventId);
     return connection;
+  }
+
+  async [FOLLOW](
+    session: string,
+    channel: string,
+    options: Omit<SubscribeOptions, "channels"> = {},
+  ): Promise<(() => Connection) | "ended" | undefined> {
+    checkName("session", session);
+    checkName("channel", channel);
+    const lastEventId = lastEventIdOf(options);
+    const { deadline, deadlineReason } = this.#deadline(options.expires);
+    this.assertAccepting();
+    const { requestedAt = this.cursor() } = options;
+    const id = lastEventId === undefined ? undefined : parseRunEventId(lastEventId);
+    if (id?.number === Infinity) return "ended";
+    const run = await this.#runs?.find(channel, id?.run);
+    if (run === undefined) return undefined;
+    // An id of an earlier run, or of something else: a reset, and then all of this one.
+    const known = id?.run === run.id ? id.number : undefined;
+    const after = lastEventId === undefined ? 0 : known;
+    return () => {
+      this.assertAccepting();
+      this.#assertConnected(session, requestedAt);
+      this.#admit(session);
+      const start = { session, after, openedAt: this.#delivery.head, deadline, deadlineReason };
+      const connection = this.#readers.add(run, { number: ++this.#number, ...start });
+      this.#opened(this.#readersSweeper, connection, [channel], lastEventId);
+      return connection;
+    };
+  }
+
+  async run(channel: string, source: StreamSource, options: RunOptions = {}): Promise<Run> {
+    checkName("channel", channel);
+    checkSource(source);
+    if (this.#runs === undefined) {
+      throw invalid("The hub's log keeps no runs (it has no `runs`): use one that does.");
+    }
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (this.draining) {
+      throw new StreamsideError("closed", "The hub is closing: the run has not begun.");
+    }
+    const producer = await this.#runs.begin(channel, source);
+    const stop = async () => void await producer.stop();
+    if (signal?.aborted) void stop();
+    else if (signal) {
+      signal.addEventListener("abort", stop);
+      void producer.done.then(() => signal.removeEventListener("abort", stop));
+    }
+    return { channel, cursor: runEventId(producer.run, 0), done: producer.done, stop };
+  }
+
+  async stopRun(channel: string): Promise<boolean> {
+    checkName("channel", channel);
+    if (this.#closed) throw new StreamsideError("closed", "The hub is closed and stops no run.");
+    return await this.#runs?.stop(channel) ?? false;
+  }
+
+  runs(): RunningRun[] {
+    return Array.from(
+      this.#runs?.producers ?? [],
+      ({ channel, since, events }) => ({ channel, since, events }),
+    );
   }
 
   cursor(): string {
@@ -284,7 +378,8 @@ class LogHub implements InternalHub {
   }
 
   sessions(): string[] {
-    return [...this.#registry.sessions.keys()];
+    const ofReaders = this.#readers.registry.sessions.keys();
+    return [...new Set([...this.#registry.sessions.keys(), ...ofReaders])];
   }
 
   async disconnect(session: string): Promise<void> {
@@ -296,23 +391,30 @@ class LogHub implements InternalHub {
     if (epoch === this.#delivery.epoch) await this.#delivery.settled(position);
     if (epoch === this.#delivery.epoch) return;
     // If the log started over meanwhile, it may have lost the instruction before telling it.
-    for (const connection of this.#registry.sessions.get(session) ?? []) {
-      if (connection.number <= last) this.#delivery.end(connection, "disconnect");
+    for (const places of [this.#delivery, this.#readers]) {
+      for (const connection of [...places.registry.sessions.get(session) ?? []]) {
+        if (connection.number <= last) places.end(connection, "disconnect");
+      }
     }
   }
 
   stats(): HubStats {
     const { connections, sessions, channels } = this.#registry;
     const { lagging, held, deliveries, bytes } = this.#delivery;
+    const readers = this.#readers;
+    const isReading = readers.registry.connections.size > 0;
     return {
-      connections: connections.size,
-      sessions: sessions.size,
+      connections: connections.size + readers.registry.connections.size,
+      sessions: isReading ? this.sessions().length : sessions.size,
       channels: channels.size,
-      lagging,
+      lagging: lagging + readers.lagging,
       historyEvents: held.events,
       historyBytes: held.bytes,
-      deliveries,
-      bytes,
+      runs: this.#runs?.size ?? 0,
+      runHistoryEvents: this.#runs?.heldEvents ?? 0,
+      runHistoryBytes: this.#runs?.heldBytes ?? 0,
+      deliveries: deliveries + readers.deliveries,
+      bytes: bytes + readers.bytes,
       ...this.#counters,
     };
   }
@@ -421,8 +523,7 @@ class LogHub implements InternalHub {
     );
   }
 
-  #admit(session: string, channels: ReadonlySet<string>): void {
-    const { sessions } = this.#registry;
+  #admit(session: string, channels: ReadonlySet<string> = new Set()): void {
     if (channels.size > this.#maxChannels) {
       this.#counters.refusedChannels++;
       throw new StreamsideError(
@@ -430,24 +531,30 @@ class LogHub implements InternalHub {
         `This subscription names ${channels.size} channels; maxChannelsPerConnection is ${this.#maxChannels}.`,
       );
     }
-    const ofSession = sessions.get(session);
-    if (ofSession && ofSession.size >= this.#maxConnectionsPerSession) {
+    const ofSession = [this.#delivery, this.#readers].map((places) => ({
+      places,
+      connections: places.registry.sessions.get(session) ?? new Set<never>(),
+    }));
+    const count = ofSession.reduce((sum, { connections }) => sum + connections.size, 0);
+    if (count >= this.#maxConnectionsPerSession) {
       if (this.#onSessionLimit === "refuse") {
         this.#counters.refusedSessionConnections++;
         throw new StreamsideError(
           "too-many-connections-of-session",
-          `The session has ${ofSession.size} connections; maxConnectionsPerSession is ${this.#maxConnectionsPerSession}.`,
+          `The session has ${count} connections; maxConnectionsPerSession is ${this.#maxConnectionsPerSession}.`,
         );
       }
-      const [oldest] = ofSession;
-      this.#delivery.end(oldest!, "replaced");
+      const oldest = ofSession.flatMap(({ places, connections: [connection] }) =>
+        connection === undefined ? [] : [{ places, connection }]
+      ).sort((one, other) => one.connection.number - other.connection.number)[0]!;
+      oldest.places.end(oldest.connection, "replaced");
     }
     this.#assertRoom();
   }
 
   #assertRoom(): void {
     // An ended connection keeps its place until its reader has taken the rest or stalls.
-    if (this.#delivery.places < this.#maxConnections) return;
+    if (this.#delivery.places + this.#readers.places < this.#maxConnections) return;
     this.#counters.refusedConnections++;
     throw new StreamsideError(
       "too-many-connections",
@@ -467,14 +574,18 @@ class LogHub implements InternalHub {
       : { deadline: age, deadlineReason: "max-age" };
   }
 
-  #opened(connection: Connection, lastEventId: string | undefined): void {
+  #opened(
+    sweeper: Sweeper,
+    connection: Connection,
+    channels: Iterable<string>,
+    lastEventId: string | undefined,
+  ): void {
     const { session } = connection;
-    const channels = [...connection.group.audience.channels];
     const resumed = lastEventId !== undefined && !connection.isLost;
     this.#counters.connects++;
-    this.#sweeper.opened(connection);
+    sweeper.opened(connection);
     this.#debug("connect", connection);
-    this.#tell("connect", { session, channels, resumed });
+    this.#tell("connect", { session, channels: [...channels], resumed });
     if (resumed) {
       this.#counters.resumes++;
       this.#debug("resume", connection);
@@ -482,9 +593,9 @@ class LogHub implements InternalHub {
     }
   }
 
-  #ended(connection: Connection, reason: EndReason): void {
+  #ended(sweeper: Sweeper, connection: Connection, reason: EndReason): void {
     this.#counters.disconnects++;
-    this.#sweeper.ended(connection);
+    sweeper.ended(connection);
     if (reason === "stalled") this.#counters.stalled++;
     if (reason === "replaced") this.#counters.replaced++;
     if (reason === "stalled") this.#debug("drop", connection, reason);
@@ -513,19 +624,77 @@ class LogHub implements InternalHub {
   }
 
   /** Lets go of an ended connection whose reader does not take its last bytes. */
-  readonly #abandon = (connection: Connection, reason: EndReason): void => {
+  #abandon(places: Places, connection: Connection, reason: EndReason): void {
     this.#debug("drop", connection, reason);
-    this.#delivery.abandon(connection);
-  };
+    places.abandon(connection);
+  }
+
+  /** Whom connections tell. The sweeper is made after them. */
+  #observe(sweeper: () => Sweeper): PlacesObserver {
+    return {
+      lagged: (connection) => {
+        this.#counters.lags++;
+        this.#debug("lag", connection);
+        this.#tell("lag", { session: connection.session });
+      },
+      reset: (connection) => {
+        this.#counters.resets++;
+        this.#debug("reset", connection);
+        this.#tell("reset", { session: connection.session });
+      },
+      ended: (connection, reason) => this.#ended(sweeper(), connection, reason),
+      left: () => sweeper().left(),
+      failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
+    };
+  }
+
+  #follow(log: RunLog, history: RunHistoryOptions, timeout: number): Runs {
+    const checkSize = (event: string, data: string) => this.#checkSize(event, data);
+    return new Runs({ log, history, timeout, checkSize }, {
+      changed: (run) => this.#readers.changed(run),
+      stranded: (run) => this.#readers.dismiss("log", run),
+      begun: ({ channel, run }) => {
+        this.#counters.runsBegun++;
+        this.logger.debug(`streamside: run ${run} begins`);
+        this.#tell("run", { channel, cursor: runEventId(run, 0) });
+      },
+      published: () => this.#counters.runEvents++,
+      ended: ({ channel, run, events }, { error }) => {
+        if (error !== undefined) this.#counters.runsBroken++;
+        this.logger.debug(`streamside: run ${run} ends${error === undefined ? "" : ` (${error})`}`);
+        this.#tell("runEnd", { channel, events, error });
+      },
+      failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
+    });
+  }
+
+  /** The log is followed, perhaps anew: what was missed may hold a disconnect of a run's reader. */
+  #reopened(epoch: string, head: LogPosition): void {
+    const isSame = epoch === this.#delivery.epoch;
+    if (isSame && head.position === this.#delivery.head) return;
+    if (isSame) this.#readers.dismiss("log");
+    for (const reader of this.#readers.registry.connections) reader.openedAt = head.position;
+  }
 
   async #drain(within: number): Promise<void> {
-    const { size } = this.#registry.connections;
-    this.logger.info(`streamside: closing; ${size} connections will end within ${within} ms`);
-    await drain(this.#delivery, { within, retry: this.#retry, abandon: this.#abandon });
+    const { connections } = this.stats();
+    this.logger.info(
+      `streamside: closing; ${connections} connections will end within ${within} ms`,
+    );
+    const drained = [this.#delivery, this.#readers].map((places) =>
+      drain(places, {
+        within,
+        retry: this.#retry,
+        abandon: (connection, reason) => this.#abandon(places, connection, reason),
+      })
+    );
+    await Promise.all([this.#runs?.close(within), ...drained]);
     this.#closed = true;
     this.#unfollow();
+    this.#runs?.release();
     this.#delivery.stopWaiting();
     this.#sweeper.stop();
+    this.#readersSweeper.stop();
     if (this.#ownsLog) await this.#log.close?.();
   }
 }
@@ -535,6 +704,17 @@ function checkMethods(what: string, value: object, names: readonly string[]): vo
     if (typeof (value as Record<string, unknown>)[name] === "function") continue;
     throw invalid(`The ${what} needs the methods ${names.join(", ")}; it has no ${name}.`);
   }
+}
+
+function checkSource(source: unknown): void {
+  if (typeof source === "function") return;
+  const isObject = typeof source === "object" && source !== null;
+  if (isObject && (Symbol.asyncIterator in source || Symbol.iterator in source)) return;
+  throw invalid(
+    `A run's source must be an iterable of events, or a function that gives one; got ${
+      quote(source)
+    }.`,
+  );
 }
 
 /** How often a heartbeat comes, and its fields but for the id: a comment, or an event with data (HTML 9.2.6). */

@@ -64,6 +64,11 @@ export class Sweeper {
     this.#deadlines.remove(connection);
   }
 
+  /** The place of an ended connection is free. */
+  left(): void {
+    if (this.#places.places === 0) this.stop();
+  }
+
   /** Stops: nothing more is due. */
   stop(): void {
     clearTimeout(this.#timer);

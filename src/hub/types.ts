@@ -7,6 +7,9 @@
 import type { Address } from "../log/address.ts";
 import type { HistoryOptions } from "../log/history.ts";
 import type { Log } from "../log/log.ts";
+import type { RunHistoryOptions } from "../log/run-history.ts";
+import type { RunEnd, RunError } from "../log/run-log.ts";
+import type { StreamSource } from "../source-event.ts";
 import type { EndReason } from "./connection.ts";
 import type { Logger } from "./logger.ts";
 
@@ -32,6 +35,15 @@ export interface HubOptions {
   readonly retry?: number;
   /** How much of the log this process holds: `{ events, bytes, age }`. See {@link HistoryOptions} for the defaults. */
   readonly history?: HistoryOptions;
+  /**
+   * How much of runs this process holds: `{ events, bytes, age, total }`. See {@link RunHistoryOptions} for the defaults.
+   */
+  readonly runHistory?: RunHistoryOptions;
+  /**
+   * A run of which nothing is heard for this long, in ms, is lost: its readers get its end. For as long, an event that
+   * the log does not take is tried again. All hubs of a log should say the same. Default: 30 000.
+   */
+  readonly runTimeout?: number;
   /** The largest event, in bytes as it goes out, without its id. Default: 1 048 576. */
   readonly maxEventBytes?: number;
   /**
@@ -115,6 +127,38 @@ export interface SubscribeOptions {
   readonly expires?: Date | number;
 }
 
+/** Options of {@link Hub.run}. */
+export interface RunOptions {
+  /** Stops the run when it aborts. Default: none. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A run that has begun. */
+export interface Run {
+  /** The channel that it is a run of. */
+  readonly channel: string;
+  /** Where it begins, as a last event id for its route: render it into a page, and the page gets this run. */
+  readonly cursor: string;
+  /** Resolves to how it ended: `{}`, or `{ error }` with a code. Never rejects. */
+  readonly done: Promise<RunEnd>;
+  /**
+   * Ends it as `stopped`, and aborts its source. Does nothing if it has ended.
+   *
+   * @throws {StreamsideError} `log-unavailable`
+   */
+  stop(): Promise<void>;
+}
+
+/** A run of this process, as {@link Hub.runs} tells. */
+export interface RunningRun {
+  /** The channel that it is a run of. */
+  readonly channel: string;
+  /** When it began, in ms since the epoch. */
+  readonly since: number;
+  /** How many events it has published. */
+  readonly events: number;
+}
+
 /** Counters. The first group says how it is now, the others how often since the hub was created. */
 export interface HubStats {
   /** Open connections. */
@@ -129,9 +173,21 @@ export interface HubStats {
   readonly historyEvents: number;
   /** What the events that this process holds take in memory, in bytes: see {@link HistoryOptions.bytes}. */
   readonly historyBytes: number;
+  /** Runs whose source runs in this process. */
+  readonly runs: number;
+  /** Events of runs that this process holds. */
+  readonly runHistoryEvents: number;
+  /** What the runs that this process holds take in memory, in bytes: see {@link RunHistoryOptions}. */
+  readonly runHistoryBytes: number;
 
   /** Events sent through this hub. */
   readonly events: number;
+  /** Runs begun in this process. */
+  readonly runsBegun: number;
+  /** Runs of this process that ended before their source did: `failed`, `stopped` or `lost`. */
+  readonly runsBroken: number;
+  /** Events that runs of this process have published. */
+  readonly runEvents: number;
   /** Events handed to connections. */
   readonly deliveries: number;
   /** Bytes handed to connections, heartbeats included. */
@@ -178,6 +234,10 @@ export interface HubEvents {
   lag: { session: string };
   /** An event is in the log. */
   send: { id: string; to: Address; event: string; connections: number };
+  /** A run has begun in this process. */
+  run: { channel: string; cursor: string };
+  /** A run of this process has ended; `error` is missing if all of it is there. */
+  runEnd: { channel: string; events: number; error?: RunError | undefined };
 }
 
 /**
@@ -259,6 +319,43 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array>;
 
   /**
+   * Publishes what a source yields, whoever listens: a language model's answer, a build's log, an export. It goes on when
+   * readers leave. Whoever comes to `GET {basePath}/runs/{channel}`, on any server of the log, gets all of it from the
+   * first event, then what comes live, and then `streamside:end`.
+   *
+   * The source takes its time from the log, not from its readers: the next event is asked for when the log holds the
+   * last. If it throws, or yields something that cannot be sent, the run ends as `failed`, and the error is logged. Its
+   * signal aborts when the run is stopped, here or on another server, and when it is lost.
+   *
+   * A channel's subscribers do not hear its run, and its run's readers hear nothing else.
+   *
+   * @param channel the channel; it may run again when its run has ended
+   * @param source the events, or a function of an `AbortSignal` that gives them, as for {@link eventStream}
+   * @returns the run, once its beginning is in the log
+   * @throws {StreamsideError} `already-running` if the channel runs, here or on another server; `invalid-argument`, also
+   *   for a log that keeps no runs; `log-unavailable`; `closed`; and the signal's reason if that has aborted already
+   * @example
+   * ```ts
+   * const run = await hub.run("answer-7", async function* (signal) {
+   *   for await (const token of model.generate(prompt, { signal })) yield { event: "token", data: token };
+   * });
+   * const { error } = await run.done;
+   * ```
+   */
+  run(channel: string, source: StreamSource, options?: RunOptions): Promise<Run>;
+
+  /**
+   * Ends the run of a channel as `stopped`, on whichever server it is, and aborts its source. What the source yields
+   * afterwards goes to nobody. Resolves once the log holds the end, to whether there was a run to stop.
+   *
+   * @throws {StreamsideError} `invalid-argument`, `log-unavailable`, `closed`
+   */
+  stopRun(channel: string): Promise<boolean>;
+
+  /** The runs whose source runs in this process. */
+  runs(): RunningRun[];
+
+  /**
    * Where the log stands now: render it into a page as `lastEventId`, and the page misses nothing from then on.
    *
    * @throws {StreamsideError} `log-unavailable` until the hub has reached its log
@@ -306,7 +403,8 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   /**
    * Drains: refuses new subscribers and ends the open streams, spread over `within` ms. Each client is told its own
    * time to reconnect after. Resolves when all streams are gone; readers that take nothing are cut off a second later.
-   * Sending works until then. Calling it again gives the same promise.
+   * Sending works until then. Runs of this process go on until `within` is over; what still runs then is `lost`. Calling
+   * it again gives the same promise.
    *
    * @throws {StreamsideError} `invalid-argument`
    * @example

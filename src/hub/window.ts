@@ -148,9 +148,9 @@ export class LogWindow {
     for (const entry of held) this.add(entry);
   }
 
-  /** Forgets the entries that exceed the bounds now, but none after `upTo`. */
-  prune(upTo: number): void {
-    this.#history.prune(upTo, this.#forget);
+  /** Forgets the entries that exceed the bounds now, but none after `upTo`. `bytes`: in place of the bound. */
+  prune(upTo: number, bytes?: number): void {
+    this.#history.prune(upTo, this.#forget, bytes);
   }
 
   /** Lets go of the last reads, which nobody needs while nothing is sent. */

@@ -188,14 +188,18 @@ export class BoundedHistory {
 
   /**
    * Forgets what is beyond the bounds now, but nothing after `upTo`; `evicted` is told of each entry that went, oldest
-   * first.
+   * first. `bytes`: in place of the bound of that name.
    */
-  prune(upTo: number = Infinity, evicted?: (entry: EncodedEntry) => void): void {
+  prune(
+    upTo: number = Infinity,
+    evicted?: (entry: EncodedEntry) => void,
+    bytes: number = this.#bytes,
+  ): void {
     const { entries } = this;
     const old = this.#lastOld();
     while (
       entries.size > 0 && entries.at(0).position <= upTo &&
-      (entries.size > this.#events || this.bytes > this.#bytes || entries.at(0).position <= old)
+      (entries.size > this.#events || this.bytes > bytes || entries.at(0).position <= old)
     ) {
       const entry = entries.shift()!;
       this.#held -= sizeOf(entry);

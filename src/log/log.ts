@@ -7,6 +7,7 @@
  */
 
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
+import type { RunLog } from "./run-log.ts";
 
 /** What a log tells those who follow it. Calls come one at a time, in log order. */
 export interface LogFollower {
@@ -87,4 +88,6 @@ export interface Log {
    * closes only a log that it made itself.
    */
   close?(): void | Promise<void>;
+  /** Its runs. Without it, `hub.run` rejects with `invalid-argument`. */
+  readonly runs?: RunLog | undefined;
 }

@@ -4,16 +4,24 @@
  * @module
  */
 
-import { StreamsideError } from "../errors.ts";
+import { closed } from "./closed.ts";
 import { newEpoch } from "./cursor.ts";
 import { decodeEntry, type EncodedEntry, EntryWriter } from "./entry.ts";
 import { BoundedHistory, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
+import { MemoryRuns } from "./memory-runs.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
+import type { RunHistoryOptions } from "./run-history.ts";
 import { ENCODED, type EntryFollower, type EntrySource } from "./source.ts";
 
 /** How many idempotency keys are known. */
 const KEYS = 10_000;
+
+/** Options of {@link memoryLog}. */
+export interface MemoryLogOptions extends HistoryOptions {
+  /** How much of runs it holds. See {@link RunHistoryOptions} for the defaults. */
+  readonly runHistory?: RunHistoryOptions | undefined;
+}
 
 /**
  * A log in this process's memory: the default of a hub. Hubs that share one are one service. It knows the last 10 000
@@ -22,7 +30,8 @@ const KEYS = 10_000;
  * Its entries are held as the hubs hold them, encoded, so that log and windows share them. Whoever follows or reads it
  * otherwise gets data whose line ends are LF.
  *
- * @param options how much it holds: events, bytes and age (ms); see {@link HistoryOptions} for the defaults
+ * @param options how much it holds: events, bytes and age (ms); see {@link HistoryOptions} for the defaults; and how much of
+ *   runs: `runHistory`
  * @throws {StreamsideError} `invalid-argument` for a bound that is not a positive number
  * @example
  * ```ts
@@ -30,7 +39,7 @@ const KEYS = 10_000;
  * const hub = createHub({ log });
  * ```
  */
-export function memoryLog(options: HistoryOptions = {}): Log {
+export function memoryLog(options: MemoryLogOptions = {}): Log {
   return new MemoryLog(options);
 }
 
@@ -39,6 +48,7 @@ class MemoryLog implements Log {
     follow: (follower) => this.#follow(follower),
     read: (after, limit) => this.#read(after, limit),
   };
+  readonly runs: MemoryRuns;
   readonly #epoch = newEpoch();
   readonly #options: HistoryOptions;
   readonly #writer: EntryWriter;
@@ -48,8 +58,9 @@ class MemoryLog implements Log {
   readonly #keys = new Map<string, number>();
   #isClosed = false;
 
-  constructor(options: HistoryOptions) {
+  constructor(options: MemoryLogOptions) {
     this.#options = options;
+    this.runs = new MemoryRuns(options.runHistory);
     this.#history = new BoundedHistory(options);
     this.#writer = new EntryWriter(this.#epoch, options);
   }
@@ -85,6 +96,7 @@ class MemoryLog implements Log {
     this.#isClosed = true;
     this.#followers.clear();
     this.#keys.clear();
+    this.runs.close();
     this.#history = new BoundedHistory(this.#options, { position: this.#history.head });
   }
 
@@ -114,8 +126,4 @@ class MemoryLog implements Log {
     const [oldest] = this.#keys.keys();
     this.#keys.delete(oldest!);
   }
-}
-
-function closed(): StreamsideError {
-  return new StreamsideError("closed", "The log is closed.");
 }

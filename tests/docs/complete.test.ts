@@ -16,6 +16,7 @@ const interfaces: [file: string, name: string, section: string][] = [
   ["src/hub/types.ts", "HubOptions", "createHub("],
   ["src/hub/types.ts", "HeartbeatOptions", "createHub("],
   ["src/log/history.ts", "HistoryOptions", "createHub("],
+  ["src/log/run-history.ts", "RunHistoryOptions", "createHub("],
   ["src/http/types.ts", "HandlerOptions", "createHandler("],
   ["src/http/cors.ts", "CorsOptions", "createHandler("],
   ["src/node/mod.ts", "NodeListenerOptions", "toNodeListener("],

@@ -143,7 +143,10 @@ describe("refused for now", () => {
     withReason(draining, { cors: ["https://app.example"] }, async (service) => {
       const response = await service.get("ada", "", { Origin: "https://app.example" });
       assertEquals(response.headers.get("access-control-allow-origin"), "https://app.example");
-      assertEquals(response.headers.get("access-control-expose-headers"), "Retry-After");
+      assertEquals(
+        response.headers.get("access-control-expose-headers"),
+        "Retry-After, Streamside-Run",
+      );
       await refusedForNow(response);
     }));
 
