@@ -6,7 +6,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -165,28 +165,76 @@ describe("the commands of the pages", () => {
       await runBlocks(page!, entries);
     });
   }
+
+  test("at the head of each example: it starts, and answers what is asked there", {
+    skip: runtime !== "node" ? "each is started on the runtime it names" : skipWithout("curl"),
+  }, async () => {
+    const names = (await Promise.all(["examples", "examples/frameworks"].map(async (folder) =>
+      (await readdir(join(root, folder))).map((name) =>
+        `${folder}/${name}`
+      )
+    ))).flat().filter((name) =>
+      name.endsWith(".ts")
+    );
+    let count = 0;
+    for (const path of names) {
+      const [comment] = (await readFile(join(root, path), "utf8")).split("*/");
+      const text = comment!.replaceAll(/^ \* ?/gm, "");
+      const [, command] = /`([^`\n]+ examples\/[^`\n]+\.ts)`/.exec(text) ?? [];
+      const [block] = scripts({ path, text });
+      if (command === undefined || block === undefined) continue;
+      count++;
+      await inCopy({ path, text: "" }, async (start, port) => {
+        await start(command, port).prints(/Streamside is on/);
+        const run = start(at(port, block.text), port);
+        await run.prints(/retry: \d+\nid: /);
+        if (/ -X POST /.test(block.text)) {
+          await run.prints(/"connections":|"id":|event: greeting/);
+        }
+      });
+    }
+    assert(count >= 5, `${count} examples were found`);
+  });
 });
+
+const at = (port: number, text: string) =>
+  text.replaceAll(/\b(localhost|127\.0\.0\.1):8080/g, `$1:${port}`);
+
+type Start = (script: string, port: number) => Shell;
+
+/** Gives a copy of the project to run commands in, and a port; what still runs at the end is ended. */
+async function inCopy(
+  page: Page,
+  run: (start: Start, port: number) => Promise<void>,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "streamside-commands-"));
+  const children: Shell[] = [];
+  try {
+    const port = await freePort();
+    await copy(folder, page, port);
+    await run((script, port) => {
+      const child = new Shell(script, folder, port);
+      children.push(child);
+      return child;
+    }, port);
+  } finally {
+    await Promise.all(children.map((child) => child.kill()));
+    await rm(folder, { recursive: true, force: true });
+  }
+}
 
 /** Runs those of a page that are run here, one after the other; what stays, until the last has ended. */
 async function runBlocks(page: Page, entries: (Run | Elsewhere)[]): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "streamside-commands-"));
-  const port = { ...{ page: await freePort(), dev: await freePort(), demo: await freePort() } };
-  const children: Shell[] = [];
-  const start = (script: string, listenAt: number) => {
-    const child = new Shell(script, folder, listenAt);
-    children.push(child);
-    return child;
-  };
-  try {
-    await copy(folder, page, port.page);
-    let current = port.page;
+  const ports = { dev: await freePort(), demo: await freePort() };
+  await inCopy(page, async (start, port) => {
+    let current = port;
     const staying: [Shell, RegExp][] = [];
     const started = new Set<string>();
     for (const [i, { text }] of scripts(page).entries()) {
       const entry = entries[i]!;
       if ("text" in entry) continue;
       if (entry.server !== undefined) {
-        current = port[entry.server];
+        current = ports[entry.server];
         if (!started.has(entry.server)) {
           started.add(entry.server);
           const server = entry.server === "dev"
@@ -195,20 +243,14 @@ async function runBlocks(page: Page, entries: (Run | Elsewhere)[]): Promise<void
           await start(server, current).prints(/listening on|Streamside is on/);
         }
       }
-      const run = start(
-        text.replaceAll(/\b(localhost|127\.0\.0\.1):8080/g, `$1:${current}`),
-        current,
-      );
+      const run = start(at(current, text), current);
       await run.prints(entry.prints);
       if (entry.serves) await answers(current);
       else if (entry.stays === undefined) assertEquals(await run.ends(), 0, run.said);
       if (entry.stays instanceof RegExp) staying.push([run, entry.stays]);
     }
     for (const [run, what] of staying) await run.prints(what);
-  } finally {
-    await Promise.all(children.map((child) => child.kill()));
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** What a reader has: a clone with its modules, the files of the page, and `npx streamside`. */
@@ -249,7 +291,7 @@ class Shell {
       detached: true,
       env: {
         ...process.env,
-        PATH: `${join(folder, "bin")}:${process.env.PATH}`,
+        PATH: `${folder}/bin:${folder}/node_modules/.bin:${process.env.PATH}`,
         PORT: String(port),
         HUB: `http://127.0.0.1:${port}/api/v1/sse`,
         DATA: join(folder, "data"),
