@@ -15,12 +15,13 @@ const client = size("createClient, EventSource");
 const shared = size("createClient, EventSource, createSharedClient") - client;
 
 // What holds today. The goals are 5 120 for createClient and 2 560 for readEvents: eventsource-parser alone is 1 812,
-// refusals with their problem details some 450, and following redirects, of which browsers show nothing, 330.
+// refusals with their problem details some 450, following redirects, of which browsers show nothing, 330, and telling an
+// answer that is complete from one that broke off 70.
 const lines: [string, number, number][] = [
-  ["createClient alone", size("createClient"), 6144],
+  ["createClient alone", size("createClient"), 6168],
   ["streamside/client without createSharedClient", client, 6656],
   ["createSharedClient, more", shared, 1536],
-  ["readEvents alone", size("readEvents"), 3072],
+  ["readEvents alone", size("readEvents"), 3096],
 ];
 for (const [what, bytes, limit] of lines) {
   console.log(`${what}: ${bytes} of at most ${limit} bytes`);

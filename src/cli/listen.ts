@@ -27,8 +27,8 @@ With curl, until the connection is lost:
 
   curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:8080/api/v1/sse/subscribe?sessionId=ada'
 
-Exit code: 0 when the stream is complete, after Ctrl-C, and when the reader of a pipe has gone; 1 if the server refused
-or the connection was lost for good.`,
+Exit code: 0 when the stream is complete, after Ctrl-C, and when the reader of a pipe has gone; 1 if the server refused,
+the connection was lost for good, or the stream says that it is incomplete.`,
   options: {
     header: { type: "string", multiple: true },
     event: { type: "string", multiple: true },
@@ -61,6 +61,13 @@ or the connection was lost for good.`,
       if (client.readyState === client.CLOSED) return;
       tell(`${reason}; attempt ${attempt} in ${(delay / 1000).toFixed(1)} s`, "yellow");
     });
+    /** Why the stream says that it ended early. */
+    let fault: unknown;
+    client.addEventListener("streamside:end", (event) => {
+      try {
+        fault = event.json().error;
+      } catch { /* Somebody else's data. */ }
+    });
     const closed = new Promise<string>((resolve) => {
       client.on("close", ({ reason }) => resolve(reason));
     });
@@ -70,6 +77,7 @@ or the connection was lost for good.`,
     // The iterator ends with the client, after what has come is printed.
     if (!await isRead || stopped.aborted) return client.close();
     const why = await closed;
+    if (why === "ended" && fault) throw new CommandError(`incomplete: ${fault}`);
     if (why === "ended") return tell("the stream is complete");
     if (!hasConnected && why === "closed") {
       throw new CommandError(`cannot connect to ${url}: ${reason}. Is the server running?`);

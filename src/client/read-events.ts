@@ -6,6 +6,7 @@
 import type { CheckedEvents } from "../event-map.ts";
 import { onAbort } from "./abort.ts";
 import { cancel } from "./body.ts";
+import { COMPLETE_WITH_END, END, faultOf } from "./end.ts";
 import { type StreamEvent, StreamMessage } from "./event.ts";
 import { createParser } from "./parser.ts";
 import { refusalOf } from "./refusal.ts";
@@ -32,7 +33,10 @@ export type ResponseEventOf<Events> = {
 /**
  * Iterates over the events of one response as they arrive, and ends with its stream. Nothing is sent again. Leaving the
  * loop cancels the body. It gives all events as they were sent, also the `streamside:end` of `eventStream` or of a
- * hub's run.
+ * hub's run, which is the last.
+ *
+ * An answer that is not complete never looks so: it throws if the `streamside:end` says of an `error`, and if a hub's
+ * run breaks off without one, as at a deploy. Fetch it again with the last id, or use `createClient`, which does.
  *
  * @example
  * ```ts
@@ -48,7 +52,7 @@ export type ResponseEventOf<Events> = {
  * @param options see {@link ReadEventsOptions}
  * @throws a `RefusedError` with status and problem, if the response has another status than 200, another type than
  *   `text/event-stream`, or says that there is no stream for now; what `fetch` throws when the connection breaks; an
- *   `Error` for an event that is too large; the signal's reason
+ *   `Error` whose `cause` is the code (`failed`, `stopped`, `lost`) for a run that ended early; an `Error` for an event that is too large; the signal's reason
  */
 // deno-lint-ignore no-explicit-any
 export async function* readEvents<Events extends CheckedEvents<Events> = Record<string, any>>(
@@ -65,7 +69,7 @@ export async function* readEvents<Events extends CheckedEvents<Events> = Record<
   const stop = onAbort(signal, () => cancel(reader));
   const origin = response.url && new URL(response.url).origin;
   let lastEventId = "";
-  let events: StreamMessage[] = [];
+  const events: StreamMessage[] = [];
   const parse = createParser({
     onId: (id) => lastEventId = id,
     onEvent: (type, data) => events.push(new StreamMessage(type, data, lastEventId, origin)),
@@ -76,6 +80,7 @@ export async function* readEvents<Events extends CheckedEvents<Events> = Record<
       // An abort cancels the body, which ends a waiting read.
       const { value, done } = await reader.read();
       signal?.throwIfAborted();
+      if (done && response.headers.has(COMPLETE_WITH_END)) throw new Error("The stream ended");
       if (done) return;
       let failure: { error: unknown } | undefined;
       try {
@@ -83,11 +88,14 @@ export async function* readEvents<Events extends CheckedEvents<Events> = Record<
       } catch (error) {
         failure = { error };
       }
-      for (const event of events) {
+      for (const event of events.splice(0)) {
         yield event as unknown as ResponseEventOf<Events>;
         signal?.throwIfAborted();
+        if (event.type !== END) continue;
+        failure = faultOf(event.data);
+        if (failure) break;
+        return;
       }
-      events = [];
       if (failure) throw failure.error;
     }
   } finally {

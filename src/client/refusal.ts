@@ -28,9 +28,9 @@ export class RefusedError extends Error {
   /** `RefusedError` */
   override readonly name: string = "RefusedError";
   /** The response's status. If a stream says that it is refused for now, the status of its problem. */
-  readonly status: number;
+  declare readonly status: number;
   /** The problem details, if the answer has them. */
-  readonly problem: Problem | undefined;
+  declare readonly problem: Problem | undefined;
 
   /** An error with a message, the status, and the problem. */
   constructor(message: string, status: number, problem?: Problem) {
@@ -46,7 +46,7 @@ const MOST_TIME = 2000;
 
 /** Whether a response has the status and the type of an event stream. */
 export function isStream({ status, headers }: Response): boolean {
-  return status === 200 && /^text\/event-stream *(;|$)/i.test(headers.get("Content-Type") ?? "");
+  return status === 200 && /^text\/event-stream *(;|$)/i.test(headers.get("Content-Type")!);
 }
 
 /**
@@ -66,8 +66,7 @@ export async function refusalOf(
 
   const type = headers.get("Content-Type");
   const tells = stream || /^application\/problem\+json *(;|$)/i.test(type!);
-  if (!tells) cancel(response.body);
-  let said = tells ? await beginning(response, signal) : "";
+  let said = await beginning(response, signal, tells ? MOST_BYTES : 0);
   if (stream) {
     createParser({
       onRetry,
@@ -79,7 +78,7 @@ export async function refusalOf(
   let problem: Problem | undefined;
   try {
     const value = JSON.parse(said);
-    if (value !== null && typeof value === "object" && !Array.isArray(value)) problem = value;
+    if (Object(value) === value && !Array.isArray(value)) problem = value;
   } catch { /* Cut off, or not JSON. */ }
   const status = stream && Number(problem?.status) || response.status;
   const what = problem?.detail ?? problem?.title;
@@ -92,8 +91,12 @@ export async function refusalOf(
   );
 }
 
-/** The beginning of a body, as text: as much as arrives in time. The rest is cancelled. */
-async function beginning(response: Response, signal: AbortSignal | undefined): Promise<string> {
+/** The beginning of a body, as text: as much as arrives in time, and no more than `most` bytes. The rest is cancelled. */
+async function beginning(
+  response: Response,
+  signal: AbortSignal | undefined,
+  most: number,
+): Promise<string> {
   const reader = response.body?.getReader();
   if (!reader) return "";
   const giveUp = () => cancel(reader);
@@ -103,9 +106,9 @@ async function beginning(response: Response, signal: AbortSignal | undefined): P
   let text = "";
   let bytes = 0;
   try {
-    for (;;) {
+    while (most) {
       const { value, done } = await reader.read();
-      if (done || (bytes += value.length) > MOST_BYTES) break;
+      if (done || (bytes += value.length) > most) break;
       text += decoder.decode(value, { stream: true });
     }
   } catch { /* It broke off: what came before may be enough. */ }

@@ -7,6 +7,7 @@
 import { onAbort } from "./abort.ts";
 import { backoff, type ReconnectOptions } from "./backoff.ts";
 import { cancel } from "./body.ts";
+import { COMPLETE_WITH_END, END } from "./end.ts";
 import { StreamMessage } from "./event.ts";
 import { fetchOf } from "./fetch.ts";
 import { createParser } from "./parser.ts";
@@ -21,9 +22,6 @@ export interface StreamOptions extends ClientOptions {
   /** No status but 200 is tried again, and no event is raised but the standard's. */
   standard?: boolean;
 }
-
-/** The event with which a stream says that it is complete. */
-const END = "streamside:end";
 
 /**
  * The idempotent methods (RFC 9110, 9.2.2), and methods of other standards that only read. A request with another
@@ -302,6 +300,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (!reader) throw new Error("The response has no body");
       const { value, done } = await reader.read();
       if (this.#state !== state) return;
+      if (done && response.headers.has(COMPLETE_WITH_END)) throw new Error("The stream ended");
       if (done && this.#policy.maxAttempts === 0 && !standard) return this.#close("ended");
       if (done) throw new Error("The stream ended");
       this.#expect(timeout);

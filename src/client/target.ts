@@ -5,6 +5,7 @@
  * @module
  */
 import { onAbort } from "./abort.ts";
+import { END, faultOf } from "./end.ts";
 import { type StreamEvent, StreamMessage } from "./event.ts";
 import { type Problem, RefusedError } from "./refusal.ts";
 import type { ClientListener, ClientOptions, CloseReason } from "./types.ts";
@@ -82,6 +83,8 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
   #ended: { failure: Failure | undefined } | undefined;
   /** What the last `error` event told. */
   #failure: Failure | undefined;
+  /** Why the stream ended early, if it said so. */
+  #fault: Failure | undefined;
 
   constructor(url: string | URL, options: Options = {} as Options) {
     super();
@@ -196,6 +199,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       event = new StreamMessage("reset", event.data, event.lastEventId, event.origin, this);
     }
     const { type } = event;
+    if (type === END) this.#fault = faultOf(event.data);
     for (const [reader, wanted] of this.#readers) {
       if (!wanted || type === wanted) reader.enqueue(event);
     }
@@ -216,10 +220,14 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
 
   /**
    * The client has closed for good: ends the iterators, and raises `close`, if there is a reason to tell. If the client has
-   * failed, the iterators throw what the last error was.
+   * failed, the iterators throw what the last error was, and if the stream ended early, that.
    */
   protected end(reason?: CloseReason): void {
-    let failure = reason === "server" || reason === "attempts" ? this.#failure : undefined;
+    let failure = reason === "ended"
+      ? this.#fault
+      : reason === "server" || reason === "attempts"
+      ? this.#failure
+      : undefined;
     if (failure?.status) {
       // What a tab tells of an error is its text alone.
       const { error, status, problem } = failure;

@@ -218,7 +218,8 @@ export interface Client<Events = Record<string, any>> extends EventTarget {
    *
    * If the server refuses, or all attempts failed (the reasons `server` and `attempts`), it throws the `error` of the
    * last `error` event: a `RefusedError` with status and problem, if the server refused. After `closed`, `aborted` and
-   * `ended` it just ends.
+   * `ended` it just ends, unless the stream's `streamside:end` says of an `error`, as the end of a run does that was cut
+   * short: then it throws an `Error` whose `cause` is that code.
    *
    * @example
    * ```ts

@@ -40,7 +40,7 @@ export function streamAnswer(connection: SinkOwner | null): Answer {
  * The header by which a client knows that the stream is complete only with `streamside:end`. A stream may end before, so
  * that its reader comes back: at a deploy, or when its login is over.
  */
-const COMPLETE_WITH_END = "Streamside-Run";
+const COMPLETE_WITH_END = "Streamside-End";
 
 /** The answer to a request for a run. */
 export function runAnswer(reader: SinkOwner | null): Answer {

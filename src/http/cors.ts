@@ -95,7 +95,7 @@ export function crossOriginHeaders(
     headers["Access-Control-Allow-Origin"] = origin;
     headers["Access-Control-Allow-Credentials"] = "true";
   } else headers["Access-Control-Allow-Origin"] = "*";
-  headers["Access-Control-Expose-Headers"] = "Retry-After, Streamside-Run";
+  headers["Access-Control-Expose-Headers"] = "Retry-After, Streamside-End";
   return headers;
 }
 

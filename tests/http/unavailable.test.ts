@@ -145,7 +145,7 @@ describe("refused for now", () => {
       assertEquals(response.headers.get("access-control-allow-origin"), "https://app.example");
       assertEquals(
         response.headers.get("access-control-expose-headers"),
-        "Retry-After, Streamside-Run",
+        "Retry-After, Streamside-End",
       );
       await refusedForNow(response);
     }));
