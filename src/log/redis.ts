@@ -72,7 +72,7 @@ const ANSWER_BYTES = 1024 * 1024;
 const PASSING =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|UNBLOCKED|ASK|MOVED)\b/;
 /** Errors that it answers with: a word in capitals first. Everything else is a matter of the connection. */
-const ANSWER = /^[A-Z]{3,}\b/;
+const ANSWER = /^[A-Z]{2,}\b/;
 /** What to do about an error that does not pass. */
 const ADVICE: Record<string, string> = {
   NOAUTH: "The client has to give a password: see its options.",
@@ -481,7 +481,9 @@ function mayPass(error: unknown): boolean {
 
 /** What Redis answers, with what to do about it; anything else as it is. */
 function explain(error: unknown): unknown {
-  const message = messageOf(error).replace(/^ERR (?=STREAMSIDE|OOM)/, "");
+  // Within a script some errors lose their word.
+  const message = messageOf(error).replace(/^ERR (?=STREAMSIDE|OOM)/, "")
+    .replace(/^ERR (?=The user executing)/, "NOPERM ");
   const [word] = message.split(" ", 1);
   if (!ANSWER.test(message) || PASSING.test(message) || error instanceof StreamsideError) {
     return error;
