@@ -4,15 +4,16 @@
  *
  * @module
  */
-import { copyFile } from "node:fs/promises";
+import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { createHub, type Hub, type Log, StreamsideError } from "../../mod.ts";
+import { createHub, type HistoryOptions, type Hub, type Log, StreamsideError } from "../../mod.ts";
 import { type RedisClient, redisLog, type RedisLogOptions } from "../../src/log/redis.ts";
+import { testLog } from "../../src/testing.ts";
 import { REDIS, type RedisServer, startRedis } from "../redis.ts";
 import { skipWithout } from "../programs.ts";
 import { EventReader, runtime, until, within } from "../server-helpers.ts";
@@ -274,6 +275,45 @@ for (const [name, make] of Object.entries(clients)) {
           assertEquals(await hear(resumed, 1), ["reset"]);
         }, { make }),
     );
+  });
+}
+
+if (!skip) {
+  testLog({
+    name: "redisLog",
+    test,
+    timeout: 15_000,
+    async open(history: HistoryOptions) {
+      const redis = await startRedis("--appendonly", "yes", "--appendfsync", "always");
+      const ends: (() => unknown)[] = [];
+      const connect = async () => {
+        const { client, end } = await clients.redis!(redis.url);
+        const log = redisLog(client, { history });
+        ends.push(() => log.close!(), end);
+        return log;
+      };
+      const close = async () => {
+        for (const end of ends) await end();
+        await redis.close();
+      };
+      return { log: await connect(), connect, close, redis };
+    },
+    async interrupt({ redis }) {
+      await redis.kill();
+      return () => redis.start();
+    },
+    async lose({ redis }) {
+      const folder = join(redis.directory, "appendonlydir");
+      await redis.kill();
+      // The last transaction of the file goes, as if it had not reached the disk.
+      const [name] = (await readdir(folder)).filter((name) => name.endsWith(".incr.aof"));
+      const bytes = await readFile(join(folder, name!));
+      await writeFile(
+        join(folder, name!),
+        bytes.subarray(0, bytes.lastIndexOf("*1\r\n$5\r\nMULTI")),
+      );
+      await redis.start();
+    },
   });
 }
 
