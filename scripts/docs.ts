@@ -32,7 +32,13 @@ if (!isInstalled()) run("npm", "ci", "--no-audit", "--no-fund", "--prefix", site
 if (command !== "preview") {
   await rm(join(site, "public"), { recursive: true, force: true });
   await mkdir(join(site, "public"));
-  const entries = ["mod.ts", "src/client/mod.ts", "src/node/mod.ts", "src/testing.ts"];
+  const entries = [
+    "mod.ts",
+    "src/client/mod.ts",
+    "src/node/mod.ts",
+    "src/log/redis.ts",
+    "src/testing.ts",
+  ];
   const deno = join(root, "node_modules/.bin/deno");
   run(deno, "doc", "-q", "--html", "--name=Streamside", "--output=site/public/api", ...entries);
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 
 /** The entry points that are used here. */
-const used = [".", "./client", "./client.browser", "./node", "./testing"];
+const used = [".", "./client", "./client.browser", "./node", "./redis", "./testing"];
 
 /** `entries`: the modules, by what they are called in `exports` of `package.json`. */
 export async function roundTrip(entries) {
@@ -11,6 +11,9 @@ export async function roundTrip(entries) {
   const { createHandler, createHub, eventStream, sessionFromRequest } = entries["."];
   const { createTestClient, collect } = entries["./testing"];
   const { toNodeListener } = entries["./node"];
+
+  // Without a Redis, it can say no.
+  assert.throws(() => entries["./redis"].redisLog({}), { code: "invalid-argument" });
 
   const hub = createHub();
   const handler = createHandler(hub, {
