@@ -86,6 +86,8 @@ try {
   step("types, as the examples of the documentation use them");
   await writeFile(join(temporary, "surroundings.d.ts"), surroundings(names));
   const programs = ["surroundings.d.ts"];
+  // Packages that are not installed here: `check-docs.ts` checks what imports them on pages.
+  const foreign = /from "(?!streamside|node:|\.)/;
   const example = async (name: string, program: string) => {
     await writeFile(join(temporary, name), program);
     programs.push(name);
@@ -93,13 +95,13 @@ try {
   for (const source of await documented()) {
     const text = await readFile(join(root, source), "utf8");
     for (const [line, program] of snippets(text)) {
+      if (foreign.test(program)) continue;
       await example(`${source.replaceAll("/", ".")}.${line}.ts`, program);
     }
   }
   for (const page of await pages()) {
     for (const block of blocksOf(page).filter(({ language }) => language === "ts")) {
-      // Whole files may import packages that are not installed here: `check-docs.ts` checks those.
-      if (block.file && /from "(?!streamside|node:|\.)/.test(block.text)) continue;
+      if (foreign.test(block.text)) continue;
       const name = `${page.path.replaceAll("/", ".")}.${block.line}.ts`;
       await example(name, block.file ? toProgram(block) : toModule(block));
     }

@@ -97,7 +97,12 @@ const ADVICE: Record<string, string> = {
  * @throws {StreamsideError} `invalid-argument` for a client that cannot be used, and an option out of range
  * @example
  * ```ts
- * const hub = createHub({ log: redisLog(new Redis(), { key: "my-app", history: { age: 3_600_000 } }) });
+ * import { Redis } from "ioredis";
+ * import { createHub } from "streamside";
+ * import { redisLog } from "streamside/redis";
+ *
+ * const log = redisLog(new Redis(), { key: "my-app", history: { age: 3_600_000 } });
+ * const hub = createHub({ log });
  * ```
  */
 export function redisLog(client: RedisClient, options: RedisLogOptions = {}): Log {
