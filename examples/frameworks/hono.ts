@@ -1,6 +1,5 @@
 /**
- * Streamside in Hono: `npx tsx examples/frameworks/hono.ts`, `deno run -A examples/frameworks/hono.ts`,
- * `bun run examples/frameworks/hono.ts`.
+ * Streamside in Hono on node:http: `npx tsx examples/frameworks/hono.ts`.
  *
  * ```sh
  * curl -N localhost:8080/events/subscribe -H 'X-Session-Id: ada' &
@@ -44,7 +43,6 @@ app.post("/greet/:name", async (c) => {
   return c.json(await hub.send(c.req.param("name"), "greeting", { from: "Hono" }));
 });
 
-// With Deno: `Deno.serve(app.fetch)`. With Bun: `Bun.serve({ fetch: app.fetch, idleTimeout: 0 })`.
 const server = createServer(toNodeListener((request) => app.fetch(request)));
 server.listen(Number(process.env.PORT ?? 8080), () => {
   console.log(`Streamside is on http://localhost:${(server.address() as AddressInfo).port}`);

@@ -33,13 +33,14 @@ export function start(entry: string, env: Record<string, string>): Promise<Serve
   return startWith([process.execPath, ...run, `examples/${entry}.ts`], env);
 }
 
-/** Starts an example with a command. */
+/** Starts an example with a command, in the repository unless told otherwise. */
 export async function startWith(
   [program, ...args]: string[],
   env: Record<string, string>,
+  { cwd = root } = {},
 ): Promise<Server> {
   const child = spawn(program!, args, {
-    cwd: root,
+    cwd,
     env: { ...process.env, PORT: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -51,7 +52,7 @@ export async function startWith(
   const address = new Promise<string>((resolve) => {
     child.stdout.on("data", (chunk) => {
       output += chunk;
-      const found = /http:\/\/(localhost|127\.0\.0\.1):\d+/.exec(output);
+      const found = /https?:\/\/(localhost|127\.0\.0\.1):\d+/.exec(output);
       if (found) resolve(found[0]);
     });
   });
