@@ -37,7 +37,7 @@ export function start(entry: string, env: Record<string, string>): Promise<Serve
 export async function startWith(
   [program, ...args]: string[],
   env: Record<string, string>,
-  { cwd = root } = {},
+  { cwd = root }: { cwd?: string } = {},
 ): Promise<Server> {
   const child = spawn(program!, args, {
     cwd,

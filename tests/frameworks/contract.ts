@@ -25,6 +25,8 @@ export interface Example {
   readonly base?: string;
   /** How to be somebody there: the headers of a request. `X-Session-Id` by default. */
   readonly login?: (url: string, name: string) => Promise<Record<string, string>>;
+  /** What its page says, if it has one. */
+  readonly page?: string;
   /** How its process ends after SIGTERM: with exit code 0 by default. */
   readonly ends?: number | string;
   /** How to ask it: the global `fetch` by default. */
@@ -34,6 +36,8 @@ export interface Example {
    * the global `fetch` by default.
    */
   readonly reads?: string;
+  /** False where what serves the framework leaves the body of a refused POST in the connection, which then stalls. */
+  readonly refusesBodies?: boolean;
   /** Why it is not tested, if it is not. */
   readonly skip?: string | false;
 }
@@ -151,6 +155,7 @@ export function describeExample(name: string, example: Example): void {
       const method = await ask(`${base}/subscribe`, { method: "DELETE" });
       assertEquals([method.status, method.headers.get("Allow")], [405, "GET, HEAD, OPTIONS"]);
       await method.body?.cancel();
+      if (example.refusesBodies === false) return;
       const large = await post(`${base}/send`, JSON.stringify("x".repeat(2_000_000)));
       assertEquals(large.status, 413);
       await large.body?.cancel();
@@ -168,6 +173,14 @@ export function describeExample(name: string, example: Example): void {
       clients.process.kill("SIGKILL");
       await forgotten("the hub to forget the clients that were killed");
     });
+
+    if (example.page !== undefined) {
+      test("the page is there", { skip }, async () => {
+        const response = await ask("/");
+        assertEquals(response.status, 200);
+        assert((await response.text()).includes(example.page!));
+      });
+    }
 
     // The last one: it ends the server.
     test(

@@ -12,5 +12,15 @@ const handler = createHandler(hub, {
   authorize: (_identity, message) => message.session !== undefined,
 });
 
-export const GET = (request: Request): Promise<Response> | Response => handler(request);
-export const POST = GET;
+const answer = (request: Request): Promise<Response> | Response => handler(request);
+
+// Every method: the handler answers those that it does not take, and CORS's OPTIONS.
+export {
+  answer as DELETE,
+  answer as GET,
+  answer as HEAD,
+  answer as OPTIONS,
+  answer as PATCH,
+  answer as POST,
+  answer as PUT,
+};
