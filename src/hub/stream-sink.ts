@@ -80,7 +80,9 @@ export class StreamSink implements Sink {
   end(last?: Chunk): void {
     this.#owner = undefined;
     if (last) this.#controller.enqueue(last.copy(this.#alone));
-    this.#controller.close();
+    try {
+      this.#controller.close();
+    } catch { /* The last chunk has shown that the reader is gone: Deno cancels while it is handed over. */ }
   }
 
   abort(): void {
