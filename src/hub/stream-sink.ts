@@ -82,7 +82,9 @@ export class StreamSink implements Sink {
     if (last) this.#controller.enqueue(last.copy(this.#alone));
     try {
       this.#controller.close();
-    } catch { /* The last chunk has shown that the reader is gone: Deno cancels while it is handed over. */ }
+    } catch {
+      /* The last chunk has shown that the reader is gone: Deno cancels while it is handed over. */
+    }
   }
 
   abort(): void {

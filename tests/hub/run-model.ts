@@ -5,6 +5,7 @@
  * @module
  */
 import type { RunError } from "../../mod.ts";
+import { nextTask } from "../../src/hub/turns.ts";
 import { parseBlock, within } from "../server-helpers.ts";
 
 /** A run as its source yielded it. */
@@ -49,6 +50,8 @@ export class RunReader {
   readonly #ledger: RunLedger;
   readonly #ask: (lastEventId: string | undefined) => Promise<Response>;
   #body: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  /** A read that was asked for and has not come. */
+  #reading: Promise<ReadableStreamReadResult<Uint8Array>> | undefined;
   #text = "";
   #decoder = new TextDecoder();
   /** The run and the number of the last event. */
@@ -92,9 +95,10 @@ export class RunReader {
   async read(bytes: number): Promise<void> {
     while (this.#body !== undefined && bytes > 0) {
       const { done, value } = await within(
-        this.#body.read(),
+        this.#reading ?? this.#body.read(),
         `more after ${this.lastEventId}`,
       );
+      this.#reading = undefined;
       if (done) return void (this.#body = undefined);
       this.#feed(value.subarray(0, bytes));
       bytes -= value.length;
@@ -102,10 +106,37 @@ export class RunReader {
     }
   }
 
+  /** Reads what there is, so many bytes at most, and does not wait for more. */
+  async readSome(bytes: number): Promise<void> {
+    while (this.#body !== undefined && bytes > 0) {
+      this.#reading ??= this.#body.read();
+      let result: ReadableStreamReadResult<Uint8Array> | undefined;
+      void this.#reading.then((value) => result = value, () => {});
+      // A fan-out and a reading take a few turns of the event loop.
+      for (let i = 0; i < 3 && result === undefined; i++) await nextTask();
+      if (result === undefined) return;
+      this.#reading = undefined;
+      if (result.done) return void (this.#body = undefined);
+      this.#feed(result.value.subarray(0, bytes));
+      bytes -= result.value.length;
+      if (bytes < 0) await this.break();
+    }
+  }
+
+  /** Forgets what it has, as a page that was reloaded; its next request has this last id. */
+  goTo(lastEventId: string | undefined): void {
+    this.lastEventId = lastEventId;
+    this.ended = undefined;
+    this.#run = undefined;
+    this.#number = 0;
+    this.count = 0;
+  }
+
   /** The connection breaks. */
   async break(): Promise<void> {
     const body = this.#body;
     this.#body = undefined;
+    this.#reading = undefined;
     await body?.cancel().catch(() => {});
   }
 
@@ -138,8 +169,16 @@ export class RunReader {
       if (event === "streamside:reset") this.#reset(id!);
       else if (event === "streamside:end") this.#end(id!, data!);
       else if (event !== undefined) this.#event(id!, data!);
+      else if (id !== undefined) this.#begin(id);
       if (id !== undefined) this.lastEventId = id;
     }
+  }
+
+  /** Where its stream says that it goes on. */
+  #begin(id: string): void {
+    const [, number] = this.#parse(id);
+    const isExpected = this.lastEventId === undefined ? number === 0 : id === this.lastEventId;
+    if (!isExpected) this.#fault(`a stream from ${id}`);
   }
 
   #reset(id: string): void {
