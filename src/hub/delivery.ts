@@ -17,6 +17,7 @@ import type { EntrySource } from "../log/source.ts";
 import { Connection, type ConnectionStart, type Group } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
 import { readNewest } from "./fill.ts";
+import { LogPages } from "./log-pages.ts";
 import { Places, type PlacesObserver } from "./places.ts";
 import { type ReadRange, select } from "./read.ts";
 import { Chunk } from "./sink.ts";
@@ -43,8 +44,6 @@ const MAX_WAIT = 40;
  * readers that halved the cost of an event, and made it independent of the size of the history.
  */
 const BLOCK = 256;
-/** How many entries one read asks of the log. */
-const LOG_PAGE = 512;
 
 /** What delivery needs from the hub. */
 export interface DeliveryOptions {
@@ -71,6 +70,7 @@ export class Delivery extends Places {
   /** The earliest time of the next fan-out, by `performance.now()`. */
   #notBefore = 0;
   readonly #turns = new Turns();
+  readonly #pages: LogPages;
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble, which readers that come together share. */
   #lastPreamble: { id: string; chunk: Chunk } | undefined;
@@ -81,6 +81,7 @@ export class Delivery extends Places {
   constructor(options: DeliveryOptions, observer: PlacesObserver) {
     super(observer);
     this.#options = options;
+    this.#pages = new LogPages(options.log);
     this.#window = new LogWindow(options.history, { position: 0 });
   }
 
@@ -121,6 +122,7 @@ export class Delivery extends Places {
       this.#dismiss(entry);
     }
     this.#epoch = epoch;
+    this.#pages.clear();
     this.#window = new LogWindow(this.#options.history, head);
     this.#disconnects = new Disconnects(head.position);
     this.#flushed = head.position;
@@ -173,6 +175,7 @@ export class Delivery extends Places {
   /** Sends a heartbeat to every live connection that gets nothing else. */
   beat(): void {
     this.#window.release();
+    this.#pages.clear();
     this.#beatDue = true;
     this.#start();
   }
@@ -428,7 +431,7 @@ export class Delivery extends Places {
       const { head } = this.#window;
       const { cursor: position, place } = connection;
       const after = place?.position === position ? place : { position };
-      const entries = await this.#options.log.read(after, LOG_PAGE);
+      const entries = await this.#pages.read(after, head, this.#window.start);
       // If the log started over meanwhile, the answer is void: a reset takes its place.
       if (connection.ended || epoch !== this.#epoch) return;
       connection.lag();
