@@ -383,10 +383,11 @@ class Routes<I extends Identity, Context> {
   }
 
   #deliver(message: Message): Promise<SendResult> {
-    const { session, channel, except, key, event, data } = message;
-    if (session !== undefined) return this.#hub.send(session, event, data, { key });
-    if (channel !== undefined) return this.#hub.publish(channel, event, data, { key });
-    return this.#hub.broadcast(event, data, { key, except });
+    const { session, channel, event, data, except, key, idempotencyKey } = message;
+    const options = { except, key, idempotencyKey };
+    if (session !== undefined) return this.#hub.send(session, event, data, options);
+    if (channel !== undefined) return this.#hub.publish(channel, event, data, options);
+    return this.#hub.broadcast(event, data, options);
   }
 
   async #echo(request: Request, context: Context): Promise<Answer> {

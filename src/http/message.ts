@@ -14,10 +14,12 @@ export interface Message {
   readonly channel?: string;
   /** To everyone. */
   readonly all?: true;
-  /** Not to these sessions; with `all` only. */
+  /** Not to these sessions; with `channel` and `all`. */
   readonly except?: string | readonly string[];
   /** A lagging connection gets only the newest event with this key. */
   readonly key?: string;
+  /** Sent again with the same one, the event stands once: see {@link SendOptions.idempotencyKey}. */
+  readonly idempotencyKey?: string;
   /** The event's name. */
   readonly event: string;
   /** The event's data. */
@@ -35,18 +37,19 @@ export function parseMessage(body: unknown): Message {
       "The body must be an object with `event`, `data` and one of `session`, `channel`, `all`.",
     );
   }
-  const { session, channel, all, except, key, event, data } = body as Record<string, unknown>;
+  const message = body as Record<string, unknown>;
+  const { session, channel, all, except, key, idempotencyKey, event, data } = message;
   if ([session, channel, all].filter((target) => target !== undefined).length !== 1) {
     throw invalidMessage("Name exactly one of `session`, `channel` and `all`.");
   }
-  for (const [name, value] of Object.entries({ session, channel, key })) {
+  for (const [name, value] of Object.entries({ session, channel, key, idempotencyKey })) {
     if (value !== undefined && typeof value !== "string") {
       throw invalidMessage(`\`${name}\` must be a string.`);
     }
   }
   if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
-  if (except !== undefined && all === undefined) {
-    throw invalidMessage("`except` can be used only with `all`.");
+  if (except !== undefined && session !== undefined) {
+    throw invalidMessage("`except` can be used only with `channel` and `all`.");
   }
   if (except !== undefined && typeof except !== "string" && !isStrings(except)) {
     throw invalidMessage("`except` must be a string or an array of strings.");

@@ -329,10 +329,11 @@ export class Delivery extends Places {
     for (const entry of this.#window.entries(range.from, range.to)) {
       if (entry.instruction !== undefined) {
         for (const connection of this.#dismiss(entry)) leaving.push(connection);
-      } else if (entry.to === EVERYONE) {
-        everyone = true;
-        for (const session of entry.except ?? []) sessions.add(session);
-      } else (isSession(entry.to) ? sessions : channels).add(nameOf(entry.to));
+        continue;
+      }
+      for (const session of entry.except ?? []) sessions.add(session);
+      if (entry.to === EVERYONE) everyone = true;
+      else (isSession(entry.to) ? sessions : channels).add(nameOf(entry.to));
     }
     let alone = leaving.length > 0 ? new Set(leaving) : undefined;
     for (const session of sessions) {

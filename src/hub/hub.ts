@@ -272,15 +272,14 @@ class LogHub implements InternalHub {
     channel: string,
     event: string,
     data: unknown,
-    options?: SendOptions,
+    options?: BroadcastOptions,
   ): Promise<SendResult> {
     checkName("channel", channel);
-    return await this.#append(channelAddress(channel), event, data, options);
+    return await this.#append(channelAddress(channel), event, data, options, sessionsOf(options));
   }
 
   async broadcast(event: string, data: unknown, options?: BroadcastOptions): Promise<SendResult> {
-    const except = sessionsOf(options);
-    return await this.#append(EVERYONE, event, data, options, except);
+    return await this.#append(EVERYONE, event, data, options, sessionsOf(options));
   }
 
   subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array> {

@@ -63,7 +63,13 @@ export class Registry {
     }
     const name = nameOf(to);
     if (isSession(to)) return this.sessions.get(name)?.size ?? 0;
-    return this.channels.get(name)?.connections ?? 0;
+    let count = this.channels.get(name)?.connections ?? 0;
+    for (const session of new Set(except)) {
+      for (const { group } of this.sessions.get(session) ?? []) {
+        if (group.audience.channels.has(name)) count--;
+      }
+    }
+    return count;
   }
 
   /** The group of all who subscribe to these channels. */

@@ -85,7 +85,7 @@ export interface HeartbeatOptions {
   readonly event?: string | undefined;
 }
 
-/** Options of {@link Hub.send} and {@link Hub.publish}. */
+/** Options of {@link Hub.send}. */
 export interface SendOptions {
   /** A connection that lags gets only the newest of the events to the same session or channel with this key. */
   readonly key?: string;
@@ -97,7 +97,7 @@ export interface SendOptions {
   readonly idempotencyKey?: string;
 }
 
-/** Options of {@link Hub.broadcast}. */
+/** Options of {@link Hub.publish} and {@link Hub.broadcast}. */
 export interface BroadcastOptions extends SendOptions {
   /** A session or several that do not get it. */
   readonly except?: string | readonly string[];
@@ -268,18 +268,19 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   ): Promise<SendResult>;
 
   /**
-   * Sends to a channel's subscribers, on every server. As {@link Hub.send} in all else.
+   * Sends to a channel's subscribers, on every server, except the sessions in `options.except`. As {@link Hub.send} in
+   * all else.
    *
    * @example
    * ```ts
-   * await hub.publish("document-7", "fileChanged", { fileId: "7" });
+   * await hub.publish("document-7", "fileChanged", { fileId: "7" }, { except: "session-1" });
    * ```
    */
   publish<Name extends EventName<Events>>(
     channel: string,
     event: Name,
     data: Events[Name],
-    options?: SendOptions,
+    options?: BroadcastOptions,
   ): Promise<SendResult>;
 
   /**

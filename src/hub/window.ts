@@ -73,7 +73,7 @@ export class LogWindow {
   #history: BoundedHistory;
   /** The entries of each address: a single one stands for itself, since most sessions have no more. */
   readonly #index = new Map<Address, EncodedEntry | AddressQueue>();
-  /** Broadcasts that leave sessions out, and events with a key: those that readers may get differently. */
+  /** Events that leave sessions out, and events with a key: those that readers may get differently. */
   readonly #exceptions = new EntryQueue();
   readonly #keyed = new EntryQueue();
   /** The last reads for whole audiences. Readers that catch up from the same place share their bytes. */

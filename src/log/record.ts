@@ -19,7 +19,7 @@ export interface LogRecord {
   readonly data: string;
   /** Events to the same address with the same key supersede each other for a reader that lags. */
   readonly key?: string | undefined;
-  /** Sessions that do not get it; only with `to: "*"`. */
+  /** Sessions that do not get it; with `to: "*"` and a channel's address. */
   readonly except?: readonly string[] | undefined;
   /**
    * Records with the same one stand in the log once: see {@link Log.append}. A log need not hand it over with the

@@ -155,6 +155,25 @@ describe("send", () => {
       assertEquals(await grace.data(3), ["s", "null", ""]);
     }));
 
+  test("`except` with a channel; the same `idempotencyKey` again: the first one's id, and one event", () =>
+    withService({ handler: { authorize } }, async (service) => {
+      const ada = await service.subscribe("ada");
+      const grace = await service.subscribe("grace");
+      const send = async (message: Partial<Message>) => {
+        const response = await service.post("/send", { event: "e", ...message });
+        assertEquals(response.status, 202);
+        return await response.json();
+      };
+      assertEquals((await send({ channel: "news", data: 1, except: ["ada"] })).connections, 1);
+      for (const to of [{ session: "ada" }, { channel: "news" }, { all: true }] as const) {
+        const message = { ...to, data: 2, idempotencyKey: Object.keys(to)[0]! };
+        assertEquals((await send(message)).id, (await send({ ...message, data: 3 })).id);
+      }
+      await send({ all: true, data: 4 });
+      assertEquals(await ada.data(4), ["2", "2", "2", "4"]);
+      assertEquals(await grace.data(4), ["1", "2", "2", "4"]);
+    }));
+
   test("403 without `authorize`, and where it does not say true; it is asked with identity and message", () => {
     const asked: unknown[] = [];
     return undisturbed({}, async (service) => {
@@ -312,6 +331,8 @@ describe("send", () => {
           [{ ...e, all: true, except: 7 }],
           [{ ...e, all: true, except: ["ada", 7] }],
           [{ ...e, all: true, key: 7 }],
+          [{ ...e, channel: "news", except: 7 }],
+          [{ ...e, all: true, idempotencyKey: 7 }],
           [{ all: true, data: 1 }],
           [{ all: true, data: 1, event: 7 }],
           [{ all: true, event: "e" }],
@@ -320,6 +341,7 @@ describe("send", () => {
           [{ ...e, session: "x".repeat(2000) }, "invalid-argument"],
           [{ ...e, all: true, except: [""] }, "invalid-argument"],
           [{ ...e, all: true, key: "" }, "invalid-argument"],
+          [{ ...e, all: true, idempotencyKey: "" }, "invalid-argument"],
           [{ all: true, data: 1, event: "" }, "invalid-event"],
           [{ all: true, data: 1, event: "a\r\nid: 7" }, "invalid-event"],
           [{ all: true, data: 1, event: "streamside:reset" }, "invalid-event"],

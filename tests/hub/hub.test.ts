@@ -100,6 +100,29 @@ for (const [name, serve] of Object.entries(servers)) {
         assertEquals(await untilMark(readers.get("mary")!), ["all:1", "one:2", "two:3", "none:4"]);
       }));
 
+    test("publish: not to the sessions in `except`, live or back later; `key` counts for who gets it", () =>
+      withService({ serve }, async (service) => {
+        const { hub } = service;
+        const ada = await service.subscribe("ada", "?channel=news");
+        const grace = await service.subscribe("grace", "?channel=news");
+        const elsewhere = await service.subscribe("ada", "?channel=sport");
+        const from = hub.cursor();
+        const except = "ada";
+        assertEquals((await hub.publish("news", "all", 1, { key: "k" })).connections, 2);
+        assertEquals((await hub.publish("news", "one", 2, { key: "k", except })).connections, 1);
+        const both = { except: ["ada", "grace", "ada", "nobody"] };
+        assertEquals((await hub.publish("news", "none", 3, both)).connections, 0);
+        assertEquals((await hub.publish("sport", "s", 4, { except: "grace" })).connections, 1);
+        await mark(service);
+        assertEquals(await untilMark(ada), ["all:1"]);
+        assertEquals(await untilMark(grace), ["all:1", "one:2"]);
+        assertEquals(await untilMark(elsewhere), ["s:4"]);
+        const back = (session: string) =>
+          service.subscribe(session, `?channel=news&lastEventId=${from}`);
+        assertEquals(await untilMark(await back("ada")), ["all:1"]);
+        assertEquals(await untilMark(await back("grace")), ["one:2"]);
+      }));
+
     test("a mixed burst arrives at each reader in the order it was sent", () =>
       withService({ serve }, async (service) => {
         const ada = await service.subscribe("ada", "?channel=news");
@@ -314,6 +337,7 @@ describe("what is refused", () => {
       (hub: Hub) => Promise.resolve().then(() => hub.subscribe(name)),
       (hub: Hub) => Promise.resolve().then(() => hub.subscribe("ada", { channels: [name] })),
       (hub: Hub) => hub.broadcast("e", 1, { except: [name] }),
+      (hub: Hub) => hub.publish("c", "e", 1, { except: [name] }),
       ...(name === undefined ? [] : [(hub: Hub) => hub.send("ada", "e", 1, { key: name })]),
     ]);
     await refused(calls, "invalid-argument");
