@@ -13,6 +13,7 @@ import {
   type HubOptions,
   type Log,
   memoryLog,
+  type RunFollower,
   type RunRecord,
   StreamsideError,
 } from "../../mod.ts";
@@ -445,6 +446,91 @@ describe("a run ends", () => {
       assertEquals(await within(run.done, "the end"), { error: "lost" });
       assertEquals(hub.runs(), []);
     });
+    await shared.close?.();
+  });
+});
+
+/** A log whose runs a hub cannot follow for a while: it misses what comes then. */
+function deafened(log: Log): { log: Log; deafen(): void; hear(): void } {
+  const runs = log.runs!;
+  let follower: RunFollower | undefined;
+  let isDeaf = false;
+  return {
+    log: {
+      ...bare(log),
+      runs: {
+        follow: (given) => {
+          follower = given;
+          return runs.follow({
+            ...given,
+            opened: () => given.opened(),
+            appended: (records) => isDeaf ? undefined : given.appended(records),
+          });
+        },
+        append: (records) => runs.append(records),
+        list: (channel) => runs.list(channel),
+        read: (run, after, limit) => runs.read(run, after, limit),
+      },
+    },
+    deafen: () => {
+      isDeaf = true;
+      follower!.failed(new Error("the log is away"));
+    },
+    hear: () => {
+      isDeaf = false;
+      follower!.opened();
+    },
+  };
+}
+
+describe("a hub that cannot follow the log for a while", () => {
+  test("gives its readers what it has missed, and the end", async () => {
+    const shared = memoryLog();
+    const { log, deafen, hear } = deafened(shared);
+    await withHubs([{ log: shared }, { log }], async (one, other) => {
+      const script = new Script();
+      const run = await one.run("answer", script.source);
+      script.say("a");
+      const blocks = read(handlerOf(other), "answer");
+      await until(() => other.stats().runHistoryEvents === 1, "the first event");
+      deafen();
+      script.say("b", "c");
+      await until(() => one.runs()[0]?.events === 3, "three events");
+      hear();
+      script.say("d");
+      await until(() => one.runs()[0]?.events === 4, "four events");
+      deafen();
+      script.say("e", "END");
+      assertEquals(await within(run.done, "the end"), {});
+      hear();
+      assertEquals(dataOf(await blocks), ["a", "b", "c", "d", "e", "{}"]);
+    });
+    await shared.close?.();
+  });
+
+  test("counts nobody as lost meanwhile", async () => {
+    const shared = memoryLog();
+    const { log, deafen, hear } = deafened(shared);
+    await withHubs(
+      [{ log: shared, runTimeout: 60_000 }, { log, runTimeout: 100 }],
+      async (one, other) => {
+        const script = new Script();
+        const run = await one.run("answer", script.source);
+        await until(() => other.stats().runHistoryBytes > 0, "the run");
+        deafen();
+        // A run of its own, which it cannot hear of either, says by its tries how time goes.
+        let ticks = 0;
+        const count = (records: readonly RunRecord[]) => ticks += records.length;
+        const own = await other.run("other", new Script().source);
+        shared.runs!.follow({ opened: () => {}, appended: count, failed: () => {} });
+        await until(() => ticks >= 20, "two timeouts");
+        assertEquals(one.runs().length, 1);
+        await own.stop();
+        script.say("END");
+        assertEquals(await within(run.done, "the end"), {});
+        hear();
+      },
+    );
     await shared.close?.();
   });
 });
