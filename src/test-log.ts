@@ -132,6 +132,12 @@ class Scene {
     return hub;
   }
 
+  /** Closes a client in the end, also when a check has failed: it would try to reconnect for a minute. */
+  client(client: Client): Client {
+    this.#closers.push(() => client.close());
+    return client;
+  }
+
   /** Appends events with this data, one after the other. */
   async append(...data: string[]): Promise<LogPosition[]> {
     const places: LogPosition[] = [];
@@ -641,11 +647,11 @@ async function twoHubs(scene: Scene): Promise<{
       const handler = createHandler(hubs[hub]!, {
         authenticate: (request) => ({ session: sessionFromRequest(request)!, channels }),
       });
-      return createClient("http://localhost/api/v1/sse/subscribe", {
+      return scene.client(createClient("http://localhost/api/v1/sse/subscribe", {
         fetch: (url, init) => handler(new Request(url, init)),
         headers: { "X-Session-Id": session },
         ...lastEventId === undefined ? {} : { lastEventId },
-      });
+      }));
     },
   };
 }
