@@ -29,7 +29,7 @@ ${exported.join("")}
     fileChanged: { fileId: string };
     taskCompleted: { file: string };
   }
-  type Login = import("streamside").Identity & { mayWrite(channel: string): boolean };
+  type Login = import("streamside").Identity & { documents: Set<string>; mayWrite(channel: string): boolean };
 
   const hub: import("streamside").Hub<Events>;
   const handler: import("streamside").Handler;

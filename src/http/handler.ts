@@ -300,16 +300,18 @@ class Routes<I extends Identity, Context> {
     this.#hub.assertAccepting();
     const requestedAt = this.#hub.cursor();
     const identity = await this.#authenticate(request, context);
-    const granted = new Set(identity.channels);
-    const wanted = url.searchParams.getAll("channel");
-    for (const channel of wanted) if (!granted.has(channel)) throw notGranted(channel);
+    const wanted = new Set(url.searchParams.getAll("channel"));
+    this.#hub.assertChannels(wanted.size);
+    for (const channel of wanted) {
+      if (!this.#isGranted(identity, channel)) throw notGranted(channel);
+    }
     if (request.method === "HEAD") {
       this.#hub.assertAccepting();
       return streamAnswer(null);
     }
     try {
       return streamAnswer(this.#hub[CONNECT](identity.session, {
-        channels: wanted.length > 0 ? wanted : granted,
+        channels: wanted.size > 0 ? wanted : listOf(identity),
         lastEventId,
         requestedAt,
         expires: identity.expires,
@@ -331,8 +333,9 @@ class Routes<I extends Identity, Context> {
   ): Promise<Answer> {
     this.#hub.assertAccepting();
     const requestedAt = this.#hub.cursor();
-    const { session, channels, expires } = await this.#authenticate(request, context);
-    if (!channels?.includes(channel)) throw notGranted(channel);
+    const identity = await this.#authenticate(request, context);
+    if (!this.#isGranted(identity, channel)) throw notGranted(channel);
+    const { session, expires } = identity;
     try {
       const run = await this.#hub[FOLLOW](session, channel, { lastEventId, requestedAt, expires });
       // The reader has seen it all: an `EventSource` comes back after each end, and stays away from then on.
@@ -453,6 +456,23 @@ class Routes<I extends Identity, Context> {
     return identity;
   }
 
+  /** Whether an identity may subscribe to a channel. What its function does not answer with true or false grants nothing. */
+  #isGranted({ channels = [] }: Identity, channel: string): boolean {
+    if (typeof channels !== "function") return channels.includes(channel);
+    if (!isName(channel)) return false;
+    let answer: unknown;
+    try {
+      answer = channels(channel);
+    } catch (error) {
+      throw this.#failed("the identity's `channels` threw", error);
+    }
+    if (typeof answer === "boolean") return answer;
+    const got = isThenable(answer) ? "a promise" : quote(answer);
+    // Nobody waits for it.
+    if (isThenable(answer)) answer.then(undefined, () => {});
+    throw this.#failed(`the identity's \`channels\` must return true or false, got ${got}`);
+  }
+
   /** What a callback of the application returns, unless it throws or takes too long. */
   async #inTime<T>(call: () => T | PromiseLike<T>, name: string): Promise<T> {
     let result: T | PromiseLike<T>;
@@ -543,8 +563,9 @@ function textOf(header: string): string {
 /** What is wrong with an identity. The session's id is left out: it must not be in a log as a whole. */
 function faultOf({ session, channels, expires }: Identity): string | undefined {
   if (!isName(session)) return `\`session\` must be ${NAME}.`;
-  if (channels && !(Array.isArray(channels) && channels.every(isName))) {
-    return `\`channels\` must be an array; each channel must be ${NAME}.`;
+  const isList = Array.isArray(channels) && channels.every(isName);
+  if (channels && !isList && typeof channels !== "function") {
+    return `\`channels\` must be an array, or a function that returns true or false; each channel must be ${NAME}.`;
   }
   if (expires === undefined) return undefined;
   const isTime = typeof expires === "number" || typeof expires === "object" && expires !== null;
@@ -584,6 +605,11 @@ const STATUS: Record<StreamsideErrorCode, [status: number, headers?: Record<stri
   "log-unavailable": [503, { "Retry-After": "5" }],
   "closed": [503, { "Retry-After": "1" }],
 };
+
+/** The channels that an identity lists: all of them are subscribed to unless some are named. */
+function listOf({ channels }: Identity): readonly string[] {
+  return typeof channels === "function" ? [] : channels ?? [];
+}
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as PromiseLike<T> | undefined)?.then === "function";

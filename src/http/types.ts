@@ -13,9 +13,15 @@ export interface Identity {
   readonly session: string;
   /**
    * The channels it may subscribe to. A request without `?channel=` subscribes to all of them; with `?channel=` it
-   * subscribes to the ones it names. Default: none.
+   * subscribes to the ones it names.
+   *
+   * Or a function that says whether it may subscribe to a channel, for where a list would be long: then a request
+   * subscribes to the ones it names, and to none without `?channel=`. It answers at once, with true or false: what needs
+   * time, such as a look into a database, is for `authenticate`. If it throws or returns anything else, the error is
+   * logged, and the answer is as if `authenticate` had thrown. It is called with names of 1 to 1 024 characters without
+   * CR, LF and NUL. Default: none.
    */
-  readonly channels?: readonly string[];
+  readonly channels?: readonly string[] | ((channel: string) => boolean);
   /** When it ends, and its streams with it, as a Date or in ms since the epoch. Default: never. */
   readonly expires?: Date | number;
 }

@@ -113,6 +113,8 @@ export interface InternalHub extends Hub {
   readonly isFollowingLog: boolean;
   /** Throws if it takes no subscribers: while it drains, is full, or has not reached its log. */
   assertAccepting(): void;
+  /** Throws if one request may not subscribe to so many channels. */
+  assertChannels(count: number): void;
   /** As {@link Hub.subscribe}, for a sink that is set later. */
   [CONNECT](session: string, options?: SubscribeOptions): SinkOwner;
   /**
@@ -252,6 +254,16 @@ class LogHub implements InternalHub {
     if (!this.hasReachedLog) throw logNotReached();
     // A session that replaces its own connection always finds room.
     if (this.#onSessionLimit === "refuse") this.#assertRoom();
+  }
+
+  assertChannels(count: number): void {
+    if (count <= this.#maxChannels) return;
+    this.#counters.refusedChannels++;
+    throw new StreamsideError(
+      "too-many-channels",
+      `This subscription is to ${count} channels; maxChannelsPerConnection is ${this.#maxChannels}. Name fewer: with ` +
+        "`?channel=` in a request.",
+    );
   }
 
   [COUNT](refused: "refusedBodies" | "refusedQueries"): void {
@@ -523,13 +535,7 @@ class LogHub implements InternalHub {
   }
 
   #admit(session: string, channels: ReadonlySet<string> = new Set()): void {
-    if (channels.size > this.#maxChannels) {
-      this.#counters.refusedChannels++;
-      throw new StreamsideError(
-        "too-many-channels",
-        `This subscription names ${channels.size} channels; maxChannelsPerConnection is ${this.#maxChannels}.`,
-      );
-    }
+    this.assertChannels(channels.size);
     const ofSession = [this.#delivery, this.#readers].map((places) => ({
       places,
       connections: places.registry.sessions.get(session) ?? new Set<never>(),

@@ -101,6 +101,89 @@ describe("subscribe", () => {
       },
     ));
 
+  test("channels by function: what is named and allowed, and nothing unless it is named", async () => {
+    const asked: string[] = [];
+    const channels = (channel: string) => {
+      asked.push(channel);
+      return channel.startsWith("room-");
+    };
+    const authenticate = (request: Request) => {
+      const session = sessionFromRequest(request);
+      return session === null ? null : { session, channels };
+    };
+    await withService({ handler: { authenticate } }, async (service) => {
+      const rooms = await service.subscribe("ada", "?channel=room-1&channel=room-200");
+      const none = await service.subscribe("grace");
+      for (const query of ["?channel=news", "?channel=room-1&channel=news", "?channel="]) {
+        await problem(service.get("ada", query), 403, "channel-not-granted");
+      }
+      await problem(service.get("ada", `?channel=${"x".repeat(1025)}`), 403, "channel-not-granted");
+      await problem(service.get("ada", "?channel=a%0ab"), 403, "channel-not-granted");
+      assert(asked.every((channel) => /^(room-\d+|news)$/.test(channel)), asked.join());
+      asked.length = 0;
+      const many = Array.from({ length: 101 }, (_, i) => `channel=room-${i}`).join("&");
+      await problem(service.get("ada", `?${many}`), 400, "too-many-channels");
+      assertEquals(asked, [], "not asked for each of what is refused anyway");
+      for (const channel of ["room-1", "news", "room-200", "room-3"]) {
+        await service.hub.publish(channel, "p", channel);
+      }
+      await service.hub.broadcast("mark", "");
+      assertEquals(await rooms.data(3), ["room-1", "room-200", ""]);
+      assertEquals(await none.data(1), [""]);
+      const run = await service.hub.run("room-7", [{ event: "token", data: "a" }]);
+      await service.hub.run("news", [{ event: "token", data: "b" }]);
+      await run.done;
+      const get = (path: string) =>
+        fetch(`${service.base}/runs/${path}`, { headers: { "X-Session-Id": "ada" } });
+      assertStringIncludes(await (await get("room-7")).text(), "event: token\ndata: a\n");
+      await problem(get("news"), 403, "channel-not-granted");
+    });
+  });
+
+  test("channels by a function that does not say true or false: 500, logged, and nobody is let in", async () => {
+    const faults: [unknown, () => unknown][] = [
+      ["boom", () => {
+        throw new Error("boom");
+      }],
+      ["a promise", () => Promise.resolve(true)],
+      ["a promise", () => Promise.reject(new Error("late"))],
+      ["number", () => 1],
+      ["undefined", () => undefined],
+      ["yes", () => "yes"],
+    ];
+    for (const [text, channels] of faults) {
+      const authenticate = () => ({ session: "ada", channels: channels as () => boolean });
+      await withService({ handler: { authenticate } }, async (service) => {
+        await service.hub.run("news", []);
+        const refused = await refusedForNow(service.get("ada", "?channel=news"));
+        assertEquals([refused.status, refused.code], [500, "internal-error"]);
+        const run = await fetch(`${service.base}/runs/news`);
+        assertStringIncludes(await run.text(), "internal-error");
+        const errors = service.log.filter(([level]) => level === "error");
+        assertEquals(errors.length, 2);
+        for (const [, line] of errors) {
+          assertStringIncludes(line, "`channels`");
+          assertStringIncludes(line, String(text));
+        }
+        await (await service.subscribe("ada")).cancel();
+        assertEquals(service.hub.stats().connects, 1, "the one that named no channel");
+      });
+    }
+  });
+
+  test("a list of more channels than a request may subscribe to: whoever names some is let in", () => {
+    const channels = Array.from({ length: 101 }, (_, i) => `room-${i}`);
+    return withService(
+      { handler: { authenticate: () => ({ session: "ada", channels }) } },
+      async (service) => {
+        await problem(service.get("ada"), 400, "too-many-channels");
+        const reader = await service.subscribe("ada", "?channel=room-100&channel=room-0");
+        await service.hub.publish("room-100", "p", 1);
+        assertEquals(await reader.data(1), ["1"]);
+      },
+    );
+  });
+
   test("204 when `enabled` is false, whoever asks; the other routes go on", () =>
     withService({ handler: { enabled: false, authorize } }, async (service) => {
       for (const session of ["ada", null]) {
