@@ -300,10 +300,12 @@ class Routes<I extends Identity, Context> {
     this.#hub.assertAccepting();
     const requestedAt = this.#hub.cursor();
     const identity = await this.#authenticate(request, context);
-    const wanted = new Set(url.searchParams.getAll("channel"));
-    this.#hub.assertChannels(wanted.size);
-    for (const channel of wanted) {
-      if (!this.#isGranted(identity, channel)) throw notGranted(channel);
+    const named = new Set(url.searchParams.getAll("channel"));
+    this.#hub.assertChannels(named.size);
+    const channels = [...named].filter((channel) => this.#isGranted(identity, channel));
+    // A stream that resumes goes on without a channel that was taken away: an `EventSource` would give up at a 403.
+    if (channels.length < named.size && !lastEventId) {
+      throw notGranted([...named].find((channel) => !channels.includes(channel))!);
     }
     if (request.method === "HEAD") {
       this.#hub.assertAccepting();
@@ -311,7 +313,8 @@ class Routes<I extends Identity, Context> {
     }
     try {
       return streamAnswer(this.#hub[CONNECT](identity.session, {
-        channels: wanted.size > 0 ? wanted : listOf(identity),
+        channels: named.size > 0 ? channels : listOf(identity),
+        named: named.size > 0 ? named : undefined,
         lastEventId,
         requestedAt,
         expires: identity.expires,

@@ -31,6 +31,8 @@ const METRICS: Record<keyof HubStats, [kind: Kind, name: string, help: string]> 
   runsBegun: ["counter", "runs_begun", "Runs begun in this process."],
   runsBroken: ["counter", "runs_broken", "Runs that ended before their source did."],
   runEvents: ["counter", "run_events", "Events that runs of this process have published."],
+  joins: ["counter", "joins", "Joins put into the log by this hub."],
+  leaves: ["counter", "leaves", "Leaves put into the log by this hub."],
   deliveries: ["counter", "deliveries", "Events handed to connections."],
   bytes: ["counter", "sent_bytes", "Bytes handed to connections."],
   connects: ["counter", "connects", "Connections opened."],

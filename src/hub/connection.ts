@@ -74,6 +74,8 @@ export interface ConnectionStart {
   readonly session: string;
   /** What it subscribes to. */
   readonly channels: ReadonlySet<string>;
+  /** The channels that its request named, if it named some. Default: all that are granted. */
+  readonly named?: ReadonlySet<string> | undefined;
   /**
    * The position that it goes on after; without one it begins at the head of the log. `null`: at one that the log does
    * not know.
@@ -91,8 +93,8 @@ export class Connection implements SinkOwner {
   readonly number: number;
   /** Whom it belongs to. */
   readonly session: string;
-  /** Whom it shares chunks with. */
-  readonly group: Group;
+  /** Whom it shares chunks with: those who subscribe to the same channels. */
+  group: Group;
   /** When it has to end, in ms since the epoch; `Infinity` for never. */
   readonly deadline: number;
   /** Why it ends at its deadline. */
@@ -112,6 +114,11 @@ export class Connection implements SinkOwner {
   place: LogPosition | undefined;
   /** The log's head when it was opened, or when the log began anew since. */
   openedAt: number;
+  /**
+   * Its group is what it subscribes to at `from`, a later position than its cursor, while the changes between the two
+   * are not known. `named`: see {@link ConnectionStart.named}.
+   */
+  rewind: { readonly from: number; readonly named: ReadonlySet<string> | undefined } | undefined;
   /** It gets nothing after this position, and ends when it has come to it. */
   endsAt: number = Infinity;
   readonly #owner: ConnectionOwner;

@@ -14,6 +14,7 @@ import type { EncodedEntry } from "../log/entry.ts";
 import type { HistoryOptions } from "../log/history.ts";
 import type { LogPosition } from "../log/record.ts";
 import type { EntrySource } from "../log/source.ts";
+import { type Change, changed, changeOf, Changes, unchanged } from "./changes.ts";
 import { Connection, type ConnectionStart, type Group } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
 import { readNewest } from "./fill.ts";
@@ -61,6 +62,7 @@ export class Delivery extends Places {
   #epoch = "";
   #window: LogWindow;
   #disconnects = new Disconnects(0);
+  #changes = new Changes(0);
   /** The last position that a fan-out covered, or is covering. */
   #flushed = 0;
   /** Every live connection has everything addressed to it up to here. */
@@ -121,10 +123,14 @@ export class Delivery extends Places {
     for (const entry of this.#window.entries(this.#settled, this.#window.head)) {
       this.#dismiss(entry);
     }
+    for (const connection of this.registry.connections) {
+      this.#skipChanges(connection, this.#window.head);
+    }
     this.#epoch = epoch;
     this.#pages.clear();
     this.#window = new LogWindow(this.#options.history, head);
     this.#disconnects = new Disconnects(head.position);
+    this.#changes = new Changes(head.position);
     this.#flushed = head.position;
     this.#settled = head.position;
     this.#lastPreamble = undefined;
@@ -132,7 +138,10 @@ export class Delivery extends Places {
       connection.openedAt = head.position;
       if (connection.endsAt < Infinity) this.end(connection, "disconnect");
       else if (isSame) this.end(connection, "log", farewell(this.#options.retry));
-      else this.#reset(connection);
+      else {
+        connection.lose();
+        this.#reset(connection);
+      }
     }
     this.stopWaiting();
     this.#filling = head.position > start.position ? this.#fill(head, start) : undefined;
@@ -145,7 +154,14 @@ export class Delivery extends Places {
       const { log, history } = this.#options;
       const newest = await readNewest(log, head, start, history);
       if (window !== this.#window) return;
-      if (newest !== undefined) window.fill(newest.start, newest.entries);
+      // What the window has forgotten meanwhile would be missing in between.
+      if (newest !== undefined && window.start === head.position) {
+        window.fill(newest.start, newest.entries);
+        this.#changes.fill(
+          newest.start.position,
+          newest.entries.flatMap((entry) => changeOf(entry) ?? []),
+        );
+      }
     } catch (error) {
       if (window !== this.#window) return;
       this.observer.failed("filling the window from the log", error);
@@ -158,7 +174,10 @@ export class Delivery extends Places {
   append(entries: readonly EncodedEntry[]): void {
     for (const entry of entries) {
       this.#window.add(entry);
-      if (entry.instruction?.event !== DISCONNECT) continue;
+      if (entry.instruction === undefined) continue;
+      const change = changeOf(entry);
+      if (change) this.#changes.add(change, this.#window.start);
+      if (entry.instruction.event !== DISCONNECT) continue;
       this.#disconnects.add(nameOf(entry.to), entry.position);
     }
     this.#start();
@@ -170,6 +189,11 @@ export class Delivery extends Places {
    */
   isDisconnectedAfter(session: string, position: number): boolean | undefined {
     return this.#disconnects.isAfter(session, position);
+  }
+
+  /** Whether it is known which sessions have joined and left channels since a position. */
+  knowsChangesAfter(position: number): boolean {
+    return position >= this.#changes.start;
   }
 
   /** Sends a heartbeat to every live connection that gets nothing else. */
@@ -200,16 +224,24 @@ export class Delivery extends Places {
     this.#window.prune(this.#settled);
   }
 
-  /** Adds a connection. */
-  add(start: ConnectionStart): Connection {
+  /**
+   * Adds a connection. It was granted its channels at `since`, a position that {@link Delivery.knowsChangesAfter}, or
+   * just now.
+   */
+  add(start: ConnectionStart, since: number = this.head): Connection {
     this.prune();
-    const group = this.registry.group(start.channels);
     const { head } = this.#window;
+    const { session, channels, named } = start;
+    const group = this.registry.group(
+      changed(channels, this.#changes.between(session, since, head)),
+    );
     const isAnother = start.position != null && this.#isAnother(start.position);
     const begun = isAnother ? { ...start, position: null } : start;
     const connection = new Connection(this, begun, group, head);
     this.registry.add(connection);
     this.watch(connection);
+    if (connection.cursor < head) connection.rewind = { from: head, named };
+    if (!connection.isLost) this.#rewind(connection);
     // The cursor may come from a server that is ahead of this one. The log itself knows the position.
     if (connection.cursor > head) void this.#readLog(connection);
     return connection;
@@ -281,7 +313,8 @@ export class Delivery extends Places {
     const heartbeat = this.#beatDue ? this.#heartbeat(range.to) : undefined;
     this.#flushed = range.to;
     this.#beatDue = false;
-    const { groups, alone, leaving } = this.#recipients(range, heartbeat !== undefined);
+    const { groups, alone, leaving, changes } = this.#recipients(range, heartbeat !== undefined);
+    for (const change of changes) this.#applyEarly(change);
     const turns = this.#turns;
     // Sets and maps are gone through while others work in between, and what is added meanwhile is gone through as well.
     // It is safe: a connection that opened or caught up meanwhile lags, or has its cursor at the end of this range.
@@ -321,14 +354,20 @@ export class Delivery extends Places {
     groups: Iterable<Group>;
     alone: Set<Connection> | undefined;
     leaving: Connection[];
+    changes: Change[];
   } {
     const leaving: Connection[] = [];
+    const changes: Change[] = [];
     // Each name once: there may be as many events as the history holds, and each to as many as there are connections.
     const sessions = new Set<string>();
     const channels = new Set<string>();
     for (const entry of this.#window.entries(range.from, range.to)) {
       if (entry.instruction !== undefined) {
         for (const connection of this.#dismiss(entry)) leaving.push(connection);
+        const change = changeOf(entry);
+        if (change === undefined) continue;
+        changes.push(change);
+        sessions.add(change.session);
         continue;
       }
       for (const session of entry.except ?? []) sessions.add(session);
@@ -345,21 +384,28 @@ export class Delivery extends Places {
     for (const name of everyone ? [] : channels) {
       for (const group of this.registry.channels.get(name)?.groups ?? []) groups.add(group);
     }
-    return { groups: everyone ? this.registry.groups : groups, alone, leaving };
+    return { groups: everyone ? this.registry.groups : groups, alone, leaving, changes };
   }
 
   #deliverAlone(connection: Connection, range: ReadRange, heartbeat: Chunk | undefined): void {
-    const from = Math.max(connection.cursor, range.from);
-    const to = Math.min(range.to, connection.endsAt);
-    if (connection.lagging || connection.ended || from >= to) return;
-    const { session, group } = connection;
-    const own = { ...range, from, to };
-    const { chunk, position } = this.#window.read(session, group.audience, own, false);
-    if (chunk !== undefined) this.#deliver(connection, own, chunk, position);
-    else {
-      connection.cursor = position;
-      if (heartbeat && connection.ready && to === range.to) this.write(connection, heartbeat);
+    const end = Math.min(range.to, connection.endsAt);
+    let isSilent = true;
+    while (!connection.lagging && !connection.ended) {
+      const from = Math.max(connection.cursor, range.from);
+      if (from >= end) break;
+      const change = this.#changes.next(connection.session, from);
+      const own = { ...range, from, to: Math.min(end, change?.position ?? end) };
+      const { session, group } = connection;
+      const { chunk, position } = this.#window.read(session, group.audience, own, false);
+      if (chunk === undefined) connection.cursor = position;
+      else {
+        isSilent = false;
+        this.#deliver(connection, own, chunk, position);
+      }
+      this.#apply(connection, change);
     }
+    if (!heartbeat || !isSilent || end < range.to || connection.lagging) return;
+    if (connection.ready && connection.cursor === range.to) this.write(connection, heartbeat);
   }
 
   #deliver(connection: Connection, range: ReadRange, chunk: Chunk, position: number): void {
@@ -394,21 +440,24 @@ export class Delivery extends Places {
       }
       if (connection.cursor >= connection.endsAt) break;
       if (connection.cursor < this.#window.start) return void this.#readLog(connection);
+      this.#rewind(connection);
       const { place } = connection;
       connection.place = undefined;
       // The window may have been filled since it was opened.
       if (place?.position === connection.cursor && this.#isAnother(place)) {
-        connection.lose();
+        this.#lose(connection);
         continue;
       }
       // Not beyond the last fan-out: a disconnect may be there, before the event that supersedes another.
       const to = Math.min(this.#flushed, connection.endsAt);
       if (connection.cursor < to) {
-        const { session, group } = connection;
+        const { session, group, cursor: from } = connection;
         const { maxBufferedBytes: limit } = this.#options;
-        const range = { from: connection.cursor, to, limit, block: BLOCK };
+        const change = this.#changes.next(session, from);
+        const range = { from, to: Math.min(to, change?.position ?? to), limit, block: BLOCK };
         const { chunk, position } = this.#window.read(session, group.audience, range, true);
         connection.cursor = position;
+        this.#apply(connection, change);
         if (chunk) this.write(connection, chunk);
       }
       if (connection.cursor >= to) connection.catchUp(connection.cursor);
@@ -432,11 +481,13 @@ export class Delivery extends Places {
       const { head } = this.#window;
       const { cursor: position, place } = connection;
       const after = place?.position === position ? place : { position };
-      const entries = await this.#pages.read(after, head, this.#window.start);
+      const isHeld = await this.#rewindFromLog(connection, after);
+      if (connection.ended || epoch !== this.#epoch) return;
+      const entries = isHeld ? await this.#pages.read(after, head, this.#window.start) : null;
       // If the log started over meanwhile, the answer is void: a reset takes its place.
       if (connection.ended || epoch !== this.#epoch) return;
       connection.lag();
-      if (entries === null) connection.lose();
+      if (entries === null) this.#lose(connection);
       // A stream that nobody has begun to read asks again when it has room.
       else if (connection.ready && connection.cursor < this.#window.start) {
         this.#deliverFromLog(connection, entries, head);
@@ -451,29 +502,114 @@ export class Delivery extends Places {
 
   /** `head`: the window's head when the log was asked. Later entries are not in the answer, or only in part. */
   #deliverFromLog(connection: Connection, entries: readonly EncodedEntry[], head: number): void {
-    const end = Math.min(this.#window.start, connection.endsAt);
+    const { session, group } = connection;
+    const change = entries.map(changeOf).find((change) => change?.session === session);
+    const start = Math.min(this.#window.start, connection.endsAt);
+    const end = Math.min(start, change?.position ?? start);
     const before = entries.filter((entry) => entry.position <= end);
     const newest = before.at(-1)?.position ?? Math.max(connection.cursor, Math.min(end, head));
-    const { session, group } = connection;
     const range = {
       to: before.length < entries.length ? end : newest,
       limit: this.#options.maxBufferedBytes,
     };
-    // A later disconnect would end it before it gets the event that supersedes another.
-    const upTo = Math.min(this.#flushed, connection.endsAt);
+    // After a later disconnect or change it may not get the event that supersedes another.
+    const next = this.#changes.next(session, Math.max(range.to, this.#changes.start));
+    const upTo = this.knowsChangesAfter(range.to)
+      ? Math.min(this.#flushed, connection.endsAt, change?.position ?? next?.position ?? Infinity)
+      : range.to;
     const { chunk, position } = select(before, session, group.audience, range, upTo);
     connection.cursor = position;
+    this.#apply(connection, change);
     if (chunk) this.write(connection, chunk);
   }
 
   /** Tells a connection that it has lost events, and goes on from here. Waits until its sink has room. */
   #reset(connection: Connection): void {
-    connection.lose();
     if (!connection.ready) return;
     const id = this.idAt(this.#flushed);
     connection.catchUp(this.#flushed);
+    this.#rewind(connection);
     this.write(connection, new Chunk(encode(formatEvent(RESET, "{}", id)), 0));
     this.observer.reset(connection);
+  }
+
+  /** What comes after the cursor of a connection is not to be had any more. */
+  #lose(connection: Connection): void {
+    this.#skipChanges(connection, this.#flushed);
+    connection.lose();
+  }
+
+  /** A change counts for a connection that has come to it. */
+  #apply(connection: Connection, change: Change | undefined): void {
+    if (change === undefined || connection.ended || connection.cursor !== change.position) return;
+    this.#change(connection, [change]);
+  }
+
+  #change(connection: Connection, changes: readonly Change[]): void {
+    if (changes.length === 0) return;
+    const channels = changed(connection.group.audience.channels, changes);
+    this.registry.move(connection, this.registry.group(channels));
+  }
+
+  /**
+   * A change that this server hears of now counts at once for those of its session that come from a server that was
+   * ahead, and for those that are owed a reset.
+   */
+  #applyEarly(change: Change): void {
+    const { session, position } = change;
+    for (const connection of this.registry.sessions.get(session) ?? []) {
+      if (connection.openedAt >= position) continue;
+      if (connection.isLost || connection.cursor >= position) this.#change(connection, [change]);
+    }
+  }
+
+  /** A connection gets nothing of what comes before `upTo`: what counts there is what it subscribes to then. */
+  #skipChanges(connection: Connection, upTo: number): void {
+    const { session, rewind, cursor, openedAt } = connection;
+    // What was changed up to here has been applied, except to those that are behind.
+    const applied = Math.max(openedAt, this.#settled);
+    const isBehind = connection.lagging && !connection.isLost;
+    const from = rewind?.from ?? (isBehind ? Math.min(cursor, applied) : applied);
+    connection.rewind = undefined;
+    if (this.knowsChangesAfter(from)) {
+      this.#change(connection, this.#changes.between(session, from, upTo));
+    } else this.end(connection, "log", farewell(this.#options.retry));
+  }
+
+  /**
+   * A connection that resumes subscribes at its cursor to what it subscribed to then, if it is known what was changed
+   * since. `older`: what was changed between its cursor and `known`.
+   */
+  #rewind(
+    connection: Connection,
+    known: number = connection.cursor,
+    older: readonly Change[] = [],
+  ): void {
+    const { session, group, rewind } = connection;
+    if (rewind === undefined || !this.knowsChangesAfter(known)) return;
+    connection.rewind = undefined;
+    const changes = [...older, ...this.#changes.between(session, known, rewind.from)];
+    if (changes.length === 0) return;
+    const channels = unchanged(group.audience.channels, changes, rewind.named);
+    this.registry.move(connection, this.registry.group(channels));
+  }
+
+  /** As {@link Delivery.#rewind}, with what only the log knows. Resolves to whether the log holds it. */
+  async #rewindFromLog(connection: Connection, after: LogPosition): Promise<boolean> {
+    const older: Change[] = [];
+    let place = after;
+    while (connection.rewind !== undefined && !this.knowsChangesAfter(place.position)) {
+      const entries = await this.#pages.read(place, this.head, this.#window.start);
+      if (entries === null) return false;
+      for (const entry of entries) {
+        const change = changeOf(entry);
+        if (change?.session !== connection.session) continue;
+        if (change.position <= connection.rewind.from) older.push(change);
+      }
+      place = { position: entries.at(-1)?.position ?? this.#changes.start };
+    }
+    this.#rewind(connection, place.position, older);
+    return true;
   }
 
   /** It keeps proxies and clients from giving up. The id keeps an idle client's position in the history. */

@@ -22,6 +22,7 @@ import type { StreamSource } from "../source-event.ts";
 import { bound, checkName, delay, invalid } from "../validate.ts";
 import { VERSION } from "../version.ts";
 import type { Connection, EndReason } from "./connection.ts";
+import { JOIN, LEAVE } from "./changes.ts";
 import { Delivery, DISCONNECT } from "./delivery.ts";
 import { drain } from "./drain.ts";
 import { parseRunEventId, runEventId } from "./held-run.ts";
@@ -89,6 +90,8 @@ const COUNTERS = {
   runsBegun: 0,
   runsBroken: 0,
   runEvents: 0,
+  joins: 0,
+  leaves: 0,
 };
 
 /** How the handler opens a connection without a stream, for a sink of the entry point. */
@@ -103,6 +106,12 @@ export const COUNT: unique symbol = Symbol.for(`streamside.count@${VERSION}`);
 /** What makes an object a hub, of any version: the version's name. */
 export const HUB: unique symbol = Symbol.for("streamside.hub");
 
+/** As {@link SubscribeOptions}, with what only the handler knows. */
+export interface ConnectOptions extends SubscribeOptions {
+  /** The channels that the request named, if it named some, granted or not. Default: it hears all that are granted. */
+  readonly named?: ReadonlySet<string> | undefined;
+}
+
 /** A hub of {@link createHub}, as the handler sees it. */
 export interface InternalHub extends Hub {
   /** The version that made it. */
@@ -116,7 +125,7 @@ export interface InternalHub extends Hub {
   /** Throws if one request may not subscribe to so many channels. */
   assertChannels(count: number): void;
   /** As {@link Hub.subscribe}, for a sink that is set later. */
-  [CONNECT](session: string, options?: SubscribeOptions): SinkOwner;
+  [CONNECT](session: string, options?: ConnectOptions): SinkOwner;
   /**
    * Finds the newest run of a channel. Resolves to what opens a reader of it; to `undefined` if the channel never ran or
    * is forgotten; and to `"ended"` if the last event id is of an end.
@@ -298,24 +307,26 @@ class LogHub implements InternalHub {
     return streamOf(this[CONNECT](session, options));
   }
 
-  [CONNECT](session: string, options: SubscribeOptions = {}): Connection {
+  [CONNECT](session: string, options: ConnectOptions = {}): Connection {
     checkName("session", session);
     const channels = channelsOf(options);
     const lastEventId = lastEventIdOf(options);
     const { deadline, deadlineReason } = this.#deadline(options.expires);
     this.assertAccepting();
-    this.#assertConnected(session, options.requestedAt);
+    const since = this.#assertConnected(session, options.requestedAt);
     this.#admit(session, channels);
     const { epoch } = this.#delivery;
-    const connection = this.#delivery.add({
+    const start = {
       number: ++this.#number,
       session,
       channels,
+      named: options.named,
       position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? null,
       deadline,
       deadlineReason,
-    });
-    this.#opened(this.#sweeper, connection, channels, lastEventId);
+    };
+    const connection = this.#delivery.add(start, since);
+    this.#opened(this.#sweeper, connection, connection.group.audience.channels, lastEventId);
     return connection;
   }
 
@@ -409,6 +420,18 @@ class LogHub implements InternalHub {
     }
   }
 
+  async join(session: string, channel: string): Promise<void> {
+    await this.#change(JOIN, session, channel);
+    this.#counters.joins++;
+    this.#tell("join", { session, channel });
+  }
+
+  async leave(session: string, channel: string): Promise<void> {
+    await this.#change(LEAVE, session, channel);
+    this.#counters.leaves++;
+    this.#tell("leave", { session, channel });
+  }
+
   stats(): HubStats {
     const { connections, sessions, channels } = this.#registry;
     const { lagging, held, deliveries, bytes } = this.#delivery;
@@ -448,6 +471,29 @@ class LogHub implements InternalHub {
     return this.#closing ??= this.#drain(within);
   }
 
+  /** Appends a join or a leave. Resolves when the connections here have come to it. */
+  async #change(instruction: string, session: string, channel: string): Promise<void> {
+    checkName("session", session);
+    checkName("channel", channel);
+    const what = instruction === JOIN ? "join" : "leave";
+    const { epoch: before } = this.#delivery;
+    const record = { to: sessionAddress(session), event: instruction, data: channel };
+    const { position } = await this.#record(record, `the ${what}`, `call ${what} again`);
+    const epoch = this.#assertSameLife(before, `the ${what}`);
+    await this.#delivery.settled(position);
+    this.#assertSameLife(epoch, `the ${what}`);
+  }
+
+  /** The log is in the life that it was in before it was given something. Returns which one. */
+  #assertSameLife(before: string, what: string): string {
+    const { epoch } = this.#delivery;
+    if (epoch !== "" && (before === "" || before === epoch)) return epoch;
+    throw new StreamsideError(
+      "log-unavailable",
+      `The log is not open, or started over while it took ${what}, which may or may not be in it.`,
+    );
+  }
+
   async #append(
     to: Address,
     event: string,
@@ -465,13 +511,7 @@ class LogHub implements InternalHub {
     const record: LogRecord = { to, event, data: text, key, except, idempotencyKey };
     const { epoch: before } = this.#delivery;
     const position = await this.#record(record, "the event", "sent again, it may arrive twice");
-    const { epoch } = this.#delivery;
-    if (epoch === "" || (before !== "" && before !== epoch)) {
-      throw new StreamsideError(
-        "log-unavailable",
-        "The log is not open, or started over while it took the event. The event may or may not be in it.",
-      );
-    }
+    const epoch = this.#assertSameLife(before, "the event");
     this.#counters.events++;
     const result: SendResult = {
       id: formatCursor(epoch, position),
@@ -513,15 +553,20 @@ class LogHub implements InternalHub {
     }
   }
 
-  /** A disconnect ends each connection whose request came before it, also one that opens only now. */
-  #assertConnected(session: string, requestedAt: string | undefined): void {
-    if (requestedAt === undefined) return;
+  /**
+   * A disconnect ends each connection whose request came before it, also one that opens only now. Returns the position
+   * at which the request came in; since then, it is known what was joined and left.
+   */
+  #assertConnected(session: string, requestedAt: string | undefined): number | undefined {
+    if (requestedAt === undefined) return undefined;
     if (typeof requestedAt !== "string") {
       throw invalid(`requestedAt must be a cursor of the hub, got ${quote(requestedAt)}.`);
     }
     const place = parseCursor(this.#delivery.epoch, requestedAt);
     const isOver = place && this.#delivery.isDisconnectedAfter(session, place.position);
-    if (isOver === false) return;
+    if (isOver === false && this.#delivery.knowsChangesAfter(place!.position)) {
+      return place!.position;
+    }
     if (isOver) {
       throw new StreamsideError(
         "disconnected",
@@ -530,7 +575,8 @@ class LogHub implements InternalHub {
     }
     throw new StreamsideError(
       "log-unavailable",
-      "Whether the session was disconnected since the request came in is not known; try again in a moment.",
+      "Whether the session was disconnected, joined or left a channel since the request came in is not known; try " +
+        "again in a moment.",
     );
   }
 

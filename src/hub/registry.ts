@@ -35,11 +35,19 @@ export class Registry {
   add(connection: Connection): void {
     const { session, group } = connection;
     this.connections.add(connection);
-    group.connections.add(connection);
-    for (const name of group.audience.channels) this.channels.get(name)!.connections++;
+    this.#enter(connection, group);
     const ofSession = this.sessions.get(session);
     if (ofSession) ofSession.add(connection);
     else this.sessions.set(session, new Set([connection]));
+  }
+
+  /** Puts a connection into another group. */
+  move(connection: Connection, group: Group): void {
+    if (group === connection.group) return;
+    // Before the old one is left: a channel that is in both stays.
+    this.#enter(connection, group);
+    this.#leave(connection, connection.group);
+    connection.group = group;
   }
 
   /** Takes a connection out. */
@@ -49,9 +57,7 @@ export class Registry {
     const ofSession = this.sessions.get(session)!;
     ofSession.delete(connection);
     if (ofSession.size === 0) this.sessions.delete(session);
-    group.connections.delete(connection);
-    for (const name of group.audience.channels) this.channels.get(name)!.connections--;
-    if (group.connections.size === 0) this.#removeGroup(group);
+    this.#leave(connection, group);
   }
 
   /** How many connections an address reaches. */
@@ -85,6 +91,17 @@ export class Registry {
       else this.channels.set(name, { groups: new Set([group]), connections: 0 });
     }
     return group;
+  }
+
+  #enter(connection: Connection, group: Group): void {
+    group.connections.add(connection);
+    for (const name of group.audience.channels) this.channels.get(name)!.connections++;
+  }
+
+  #leave(connection: Connection, group: Group): void {
+    group.connections.delete(connection);
+    for (const name of group.audience.channels) this.channels.get(name)!.connections--;
+    if (group.connections.size === 0) this.#removeGroup(group);
   }
 
   #removeGroup(group: Group): void {

@@ -58,7 +58,7 @@ export interface HubOptions {
    * `"refuse"`.
    */
   readonly onSessionLimit?: "refuse" | "close-oldest";
-  /** How many channels one connection may subscribe to. Default: 100. */
+  /** How many channels one request may subscribe to; {@link Hub.join} may add to them. Default: 100. */
   readonly maxChannelsPerConnection?: number;
   /** How many bytes are handed to one connection before it must take them. Default: 65 536. */
   readonly maxBufferedBytes?: number;
@@ -188,6 +188,10 @@ export interface HubStats {
   readonly runsBroken: number;
   /** Events that runs of this process have published. */
   readonly runEvents: number;
+  /** Joins that this hub put into the log. */
+  readonly joins: number;
+  /** Leaves that this hub put into the log. */
+  readonly leaves: number;
   /** Events handed to connections. */
   readonly deliveries: number;
   /** Bytes handed to connections, heartbeats included. */
@@ -234,6 +238,10 @@ export interface HubEvents {
   lag: { session: string };
   /** An event is in the log. */
   send: { id: string; to: Address; event: string; connections: number };
+  /** A session joins a channel, by a call of this hub. */
+  join: { session: string; channel: string };
+  /** A session leaves a channel, by a call of this hub. */
+  leave: { session: string; channel: string };
   /** A run has begun in this process. */
   run: { channel: string; cursor: string };
   /** A run of this process has ended; `error` is missing if all of it is there. */
@@ -374,6 +382,36 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    * @throws {StreamsideError} `invalid-argument`, `log-unavailable`, `closed`
    */
   disconnect(session: string): Promise<void>;
+
+  /**
+   * A session's open connections subscribe to a channel, on every server, from one position of the log on: they get
+   * what is published after it and nothing from before. A subscribe that came in before and is still at `authenticate`
+   * gets it, too. A connection that resumes hears a channel that was joined since its cursor from the join on.
+   *
+   * The hub keeps no list of members. Whoever connects anew is asked for in `authenticate`: let it grant the channel
+   * before this is called.
+   *
+   * @returns when the log holds it, and all live connections in this process have come to it
+   * @throws {StreamsideError} `invalid-argument`, `log-unavailable` (call it again), `closed`
+   * @example
+   * ```ts
+   * await rooms.add(session, "room-7");
+   * await hub.join(session, "room-7");
+   * await hub.publish("room-7", "entered", { name: "Ada" });
+   * ```
+   */
+  join(session: string, channel: string): Promise<void>;
+
+  /**
+   * A session's open connections subscribe to a channel no more, on every server: they get what was published before,
+   * and nothing after. As {@link Hub.join} in all else.
+   *
+   * A connection that resumes hears a channel that was left since its cursor up to the leave: call it for a session that
+   * was in the channel.
+   *
+   * @throws {StreamsideError} `invalid-argument`, `log-unavailable` (call it again), `closed`
+   */
+  leave(session: string, channel: string): Promise<void>;
 
   /** The counters as they are now. */
   stats(): HubStats;
