@@ -53,19 +53,25 @@ export function changed(
 }
 
 /**
- * What somebody subscribed to before some changes, oldest first: a channel whose first change is that it was left, and
- * none whose first change is that it was joined.
+ * What somebody subscribed to before some changes, oldest first. What an `earlier` change says counts. Without one, a
+ * channel whose first change is that it was left was subscribed to, and one whose first change is that it was joined was
+ * not.
  *
  * `named`: the channels that a request named, if it did. It did not hear others before.
  */
 export function unchanged(
   channels: ReadonlySet<string>,
   changes: readonly Change[],
-  named?: ReadonlySet<string>,
+  earlier: readonly Change[],
+  named: ReadonlySet<string> | undefined,
 ): ReadonlySet<string> {
   const before = new Set(channels);
-  for (const { channel, joins } of changes.toReversed()) {
-    if (!joins && (named?.has(channel) ?? true)) before.add(channel);
+  const firsts = new Map<string, Change>();
+  for (const change of changes.toReversed()) firsts.set(change.channel, change);
+  for (const [channel, { joins }] of firsts) {
+    const last = earlier.findLast((change) => change.channel === channel);
+    const was = last ? last.joins : !joins && (named?.has(channel) ?? true);
+    if (was) before.add(channel);
     else before.delete(channel);
   }
   return before;

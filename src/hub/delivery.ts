@@ -20,7 +20,7 @@ import { Disconnects } from "./disconnects.ts";
 import { readNewest } from "./fill.ts";
 import { LogPages } from "./log-pages.ts";
 import { Places, type PlacesObserver } from "./places.ts";
-import { type ReadRange, select } from "./read.ts";
+import { joinChunks, type ReadRange, select } from "./read.ts";
 import { Chunk } from "./sink.ts";
 import { farewell } from "./drain.ts";
 import { sleep, Turns } from "./turns.ts";
@@ -387,40 +387,55 @@ export class Delivery extends Places {
     return { groups: everyone ? this.registry.groups : groups, alone, leaving, changes };
   }
 
+  /** Gives a connection what is its own, up to each join or leave with the channels that it has by then. */
   #deliverAlone(connection: Connection, range: ReadRange, heartbeat: Chunk | undefined): void {
     const end = Math.min(range.to, connection.endsAt);
-    let isSilent = true;
-    while (!connection.lagging && !connection.ended) {
-      const from = Math.max(connection.cursor, range.from);
-      if (from >= end) break;
-      const change = this.#changes.next(connection.session, from);
-      const own = { ...range, from, to: Math.min(end, change?.position ?? end) };
+    let from = Math.max(connection.cursor, range.from);
+    if (connection.lagging || connection.ended || from >= end) return;
+    const chunks: Chunk[] = [];
+    let bytes = 0;
+    while (from < end) {
       const { session, group } = connection;
+      const change = this.#changes.next(session, from);
+      const to = Math.min(end, change?.position ?? end);
+      const own = { from, to, limit: range.limit };
       const { chunk, position } = this.#window.read(session, group.audience, own, false);
-      if (chunk === undefined) connection.cursor = position;
-      else {
-        isSilent = false;
-        this.#deliver(connection, own, chunk, position);
+      if (chunk !== undefined) {
+        if (!connection.ready) return this.#fallBehind(connection, from);
+        if (bytes > 0 && bytes + chunk.bytes.length > range.limit) break;
+        chunks.push(chunk);
+        bytes += chunk.bytes.length;
       }
+      from = connection.cursor = position;
       this.#apply(connection, change);
+      if (position < to) break;
     }
-    if (!heartbeat || !isSilent || end < range.to || connection.lagging) return;
-    if (connection.ready && connection.cursor === range.to) this.write(connection, heartbeat);
+    if (chunks.length > 0) this.write(connection, joinChunks(chunks));
+    else if (heartbeat && connection.ready && from === range.to) this.write(connection, heartbeat);
+    if (from < end) this.#goOn(connection);
   }
 
   #deliver(connection: Connection, range: ReadRange, chunk: Chunk, position: number): void {
     if (!connection.ready) {
-      connection.cursor = Math.max(connection.cursor, range.from);
-      connection.lag();
-      if (connection.isUnread) this.#keepPlace(connection);
-      // A stream that nobody has begun to read does not lag: its reader is on the way.
-      if (!connection.isUnread) this.observer.lagged(connection);
-      return;
+      return this.#fallBehind(connection, Math.max(connection.cursor, range.from));
     }
     connection.cursor = position;
     this.write(connection, chunk);
-    if (position === range.to || connection.ended) return;
-    // It is more than fits in one chunk: the rest follows as the sink takes it.
+    if (position < range.to) this.#goOn(connection);
+  }
+
+  /** There is no room for what comes after a position. */
+  #fallBehind(connection: Connection, position: number): void {
+    connection.cursor = position;
+    connection.lag();
+    if (connection.isUnread) this.#keepPlace(connection);
+    // A stream that nobody has begun to read does not lag: its reader is on the way.
+    else this.observer.lagged(connection);
+  }
+
+  /** It is more than fits in one chunk: the rest follows as the sink takes it. */
+  #goOn(connection: Connection): void {
+    if (connection.ended) return;
     connection.lag();
     this.catchUp(connection);
   }
@@ -565,12 +580,29 @@ export class Delivery extends Places {
 
   /** A connection gets nothing of what comes before `upTo`: what counts there is what it subscribes to then. */
   #skipChanges(connection: Connection, upTo: number): void {
-    const { session, rewind, cursor, openedAt } = connection;
-    // What was changed up to here has been applied, except to those that are behind.
+    console.error(
+      "SKIP",
+      connection.session,
+      connection.cursor,
+      connection.lagging,
+      connection.isLost,
+      connection.rewind,
+      upTo,
+      this.#settled,
+      this.#flushed,
+      connection.openedAt,
+      [...connection.group.audience.channels],
+    );
+    const { session, rewind, cursor, openedAt, lagging, isLost } = connection;
+    // Up to here, changes were applied to those that are not behind. One that is ahead of this server stands beyond it.
     const applied = Math.max(openedAt, this.#settled);
-    const isBehind = connection.lagging && !connection.isLost;
-    const from = rewind?.from ?? (isBehind ? Math.min(cursor, applied) : applied);
+    const got = lagging ? cursor : Math.max(cursor, this.#settled);
+    const from = rewind?.from ?? (isLost ? applied : Math.min(got, applied));
     connection.rewind = undefined;
+    if (from > upTo) {
+      connection.rewind = rewind ?? { from, named: undefined };
+      return;
+    }
     if (this.knowsChangesAfter(from)) {
       this.#change(connection, this.#changes.between(session, from, upTo));
     } else this.end(connection, "log", farewell(this.#options.retry));
@@ -585,12 +617,13 @@ export class Delivery extends Places {
     known: number = connection.cursor,
     older: readonly Change[] = [],
   ): void {
-    const { session, group, rewind } = connection;
+    const { session, group, cursor, rewind } = connection;
     if (rewind === undefined || !this.knowsChangesAfter(known)) return;
     connection.rewind = undefined;
     const changes = [...older, ...this.#changes.between(session, known, rewind.from)];
     if (changes.length === 0) return;
-    const channels = unchanged(group.audience.channels, changes, rewind.named);
+    const earlier = this.#changes.between(session, 0, cursor);
+    const channels = unchanged(group.audience.channels, changes, earlier, rewind.named);
     this.registry.move(connection, this.registry.group(channels));
   }
 

@@ -92,23 +92,33 @@ function isSuperseded(entry: EncodedEntry, session: string | undefined, upTo: nu
   return newer !== undefined && newer.position <= upTo;
 }
 
+/** Some chunks as one. */
+export function joinChunks(chunks: readonly Chunk[]): Chunk {
+  if (chunks.length === 1) return chunks[0]!;
+  return new Chunk(
+    concat(chunks.map(({ bytes }) => bytes)),
+    chunks.reduce((sum, { events }) => sum + events, 0),
+  );
+}
+
 /** The bytes of some entries as one chunk: a view if they are already side by side, else a copy. */
 function join(entries: readonly EncodedEntry[]): Chunk {
   const runs: Uint8Array[] = [];
-  let bytes = 0;
   for (let i = 0; i < entries.length; i++) {
     const { page, start } = entries[i]!;
     let { end } = entries[i]!;
     while (entries[i + 1]?.page === page && entries[i + 1]!.start === end) end = entries[++i]!.end;
     runs.push(page.subarray(start, end));
-    bytes += end - start;
   }
-  if (runs.length === 1) return new Chunk(runs[0]!, entries.length);
-  const joined = new Uint8Array(bytes);
+  return new Chunk(runs.length === 1 ? runs[0]! : concat(runs), entries.length);
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let used = 0;
-  for (const run of runs) {
-    joined.set(run, used);
-    used += run.length;
+  for (const part of parts) {
+    joined.set(part, used);
+    used += part.length;
   }
-  return new Chunk(joined, entries.length);
+  return joined;
 }

@@ -15,8 +15,9 @@ import type {
 import { memoryLog } from "../../mod.ts";
 import { type Block, parseBlock } from "../server-helpers.ts";
 
-/** Whom something was sent to. A disconnect takes a place in the log too, and goes to nobody. */
+/** Whom something was sent to. A disconnect, a join and a leave take a place in the log too, and go to nobody. */
 export type Target =
+  | { readonly kind: "join" | "leave"; readonly name: string; readonly channel: string }
   | { readonly kind: "session" | "channel" | "disconnect"; readonly name: string }
   | { readonly kind: "all"; readonly except: ReadonlySet<string> };
 
@@ -42,9 +43,9 @@ function overhead(address: string, key: string | undefined, except: Iterable<str
   return 160 + forAddress + forKey + forNames;
 }
 
-/** What an event takes as it goes out; a disconnect goes to nobody. */
+/** What an event takes as it goes out; an instruction goes to nobody, but its data is held. */
 function encodedBytes(event: string, data: string, id: string): number {
-  if (event.startsWith("streamside:")) return 0;
+  if (event.startsWith("streamside:")) return 16 + data.length;
   const lines = data.split("\n").map((line) => `data: ${line}\n`).join("");
   return new TextEncoder().encode(`event: ${event}\n${lines}id: ${id}\n\n`).length;
 }
@@ -74,6 +75,8 @@ export class Life {
   readonly #bounds: Required<HistoryOptions>;
   readonly #stride: number;
   readonly #hasTags: boolean;
+  /** How far each hub was told of it when the next life began. */
+  told: readonly number[] = [];
   #start = 0;
   #bytes = 0;
 
@@ -108,9 +111,7 @@ export class Life {
 
   add(sent: Omit<Sent, "position" | "bytes" | "time">): Sent {
     const position = this.head + this.#stride;
-    const encoded = sent.to.kind === "disconnect"
-      ? 0
-      : encodedBytes(sent.event, sent.data, this.idOf(position));
+    const encoded = encodedBytes(sent.event, sent.data, this.idOf(position));
     const except = sent.to.kind === "all" ? sent.to.except : [];
     const bytes = encoded + overhead(logAddress(sent.to), sent.key, except);
     const added = { ...sent, position, bytes, time: Date.now() };
@@ -147,6 +148,11 @@ export class Ledger {
     this.bounds = bounds;
     this.stride = stride;
     this.hasTags = hasTags;
+  }
+
+  /** All lives so far, in their order. */
+  get lives(): Life[] {
+    return [...this.#lives.values()];
   }
 
   /** The life that the log lives now. */
@@ -339,6 +345,8 @@ export class ScriptedLog implements Log {
 
   /** Loses everything, and goes on in another epoch. */
   beginAnew(): void {
+    for (const follower of this.followers) follower.release();
+    this.#ledger.life.told = this.followers.map(({ head }) => head);
     // What is answered afterwards is of the new life, so all have to know of it at once.
     this.#inner = this.#begin(this.#delays && { ...this.#delays, opens: 0 });
     for (const follower of this.followers) follower.follow(this.#inner);
@@ -393,7 +401,14 @@ class ScriptedFollower {
 /** Who reads a stream, and where it goes on. */
 export interface Subscription {
   readonly session: string;
+  /** What it was granted. */
   readonly channels: ReadonlySet<string>;
+  /** The position at which its request came in, in the life of `head`. */
+  readonly requestedAt: number;
+  /** Which hub it is connected to. */
+  readonly hub: number;
+  /** Up to here, its hub need not know what was joined and left: it began later. Default: 0. */
+  readonly unknown?: number;
   /** The id that it resumes from, if it does. */
   readonly lastEventId: string | undefined;
   /** Where it begins if it does not resume. */
@@ -408,6 +423,11 @@ export class Account {
   readonly #limit: number;
   /** It has everything up to here; `undefined` while it is owed a reset. */
   #at: Place | undefined;
+  /**
+   * Where it begins, in the life in which it was opened. After a reset there may be two: it may have heard before what
+   * was joined and left, or not.
+   */
+  #begins: number[];
   /** It has to get every event after this position, also superseded ones. */
   #completeFrom = Infinity;
   #lags = false;
@@ -429,6 +449,13 @@ export class Account {
     this.lastEventId = lastEventId;
     const resumed = lastEventId === undefined ? head : ledger.place(lastEventId);
     this.#at = resumed?.life === head.life ? resumed : undefined;
+    // Also an id that no log gave stands for a position, until the log says that it knows nothing of it.
+    const [, epoch, digits] = /^([^-]+)-(0|[1-9]\d*)(?:-|$)/.exec(lastEventId ?? "") ?? [];
+    this.#begins = this.#at
+      ? [this.#at.position]
+      : epoch === head.life.epoch
+      ? [Number(digits)]
+      : [];
   }
 
   /** It lags, or may: superseded events may be left out from now on. */
@@ -493,6 +520,14 @@ export class Account {
       const isAhead = this.#at.position > this.#subscription.head.position;
       if (place.position < this.#at.position && !isAhead) this.#fault(`a reset back to ${id}`);
     }
+    const { head } = this.#subscription;
+    if (place.life === head.life) {
+      // Of a reader that was ahead of its hub, the hub knows nothing but what came since.
+      const known = this.#begins.filter((begin) => begin <= place.position);
+      this.#begins = [...known, Math.min(place.position, head.position)];
+    } else if (!this.#begins.some((begin) => begin >= (this.#subscription.unknown ?? 0))) {
+      this.#begins.push(head.position);
+    }
     this.#at = place;
     this.lag();
     this.resets++;
@@ -505,7 +540,9 @@ export class Account {
     if (sent.event !== event || sent.data !== data) {
       this.#fault(`${id} is ${quote({ event, data })}, not ${this.#describe(sent)}`);
     }
-    if (!this.#isAddressed(sent)) this.#fault(`got ${this.#describe(sent)} of somebody else`);
+    if (this.#isAddressed(place.life, sent) === false) {
+      this.#fault(`got ${this.#describe(sent)} of somebody else`);
+    }
     this.#moveTo(place, place.position - 1);
     this.events++;
   }
@@ -538,23 +575,85 @@ export class Account {
 
   #required({ life, position }: Place, upTo: number): Sent[] {
     return life.between(position, upTo).filter((sent) =>
-      this.#isAddressed(sent) &&
+      this.#isAddressed(life, sent) === true &&
       (sent.position > this.#completeFrom || !this.#isSuperseded(life, sent))
     );
   }
 
-  #isAddressed({ to }: Sent): boolean {
-    const { session, channels } = this.#subscription;
+  /** Whether it has to get something; `undefined` if it may. */
+  #isAddressed(life: Life, { to, position }: Sent): boolean | undefined {
+    const { session } = this.#subscription;
     switch (to.kind) {
       case "all":
         return !to.except.has(session);
       case "session":
         return to.name === session;
       case "channel":
-        return channels.has(to.name);
-      case "disconnect":
+        return this.#hears(to.name, life, position);
+      default:
         return false;
     }
+  }
+
+  /** The channels of some that it subscribes to now, and those that it may. */
+  subscribed(channels: readonly string[]): { must: string[]; may: string[] } {
+    const { life } = this.#ledger;
+    const hears = (channel: string) => this.#hears(channel, life, life.head);
+    return {
+      must: channels.filter((channel) => hears(channel) === true),
+      may: channels.filter((channel) => hears(channel) !== false),
+    };
+  }
+
+  /** Whether it subscribes to a channel at a position; `undefined` if it may. */
+  #hears(channel: string, life: Life, position: number): boolean | undefined {
+    const { head } = this.#subscription;
+    if (life === head.life) return this.#agreed((begin) => this.#heard(channel, begin, position));
+    const { told } = head.life;
+    const atEnd = this.#agreed((begin) =>
+      this.#heard(channel, begin, told[this.#subscription.hub]!)
+    );
+    const lives = this.#ledger.lives.slice(head.life.number + 1, life.number + 1);
+    return lives.reduce<boolean | undefined>((before, each) => {
+      const upTo = each === life ? position : each.told[this.#subscription.hub]!;
+      const last = this.#changes(channel, each, 0, upTo).at(-1);
+      return last === undefined ? before : last.kind === "join";
+    }, atEnd);
+  }
+
+  #agreed(hears: (begin: number) => boolean | undefined): boolean | undefined {
+    const { position } = this.#subscription.head;
+    const [first, ...others] = this.#begins.length > 0
+      ? this.#begins.map(hears)
+      : [hears(position)];
+    return others.every((other) => other === first) ? first : undefined;
+  }
+
+  /** Whether a stream that began at a position subscribes to a channel at another, in the life in which it was opened. */
+  #heard(channel: string, begin: number, position: number): boolean | undefined {
+    const { channels, head, requestedAt, unknown = 0 } = this.#subscription;
+    const last = this.#changes(channel, head.life, begin, position).at(-1);
+    if (last) return last.kind === "join";
+    const [next] = this.#changes(channel, head.life, Math.max(begin, position), head.position);
+    if (next) {
+      const wasIn = next.kind === "leave";
+      const known = this.#changes(channel, head.life, unknown, begin).at(-1);
+      if (known) return known.kind === "join";
+      // One that its hub may know of, or not.
+      const earlier = this.#changes(channel, head.life, 0, begin).at(-1);
+      return earlier && (earlier.kind === "join") !== wasIn ? undefined : wasIn;
+    }
+    const meanwhile = this.#changes(channel, head.life, requestedAt, begin).at(-1);
+    return meanwhile ? meanwhile.kind === "join" : channels.has(channel);
+  }
+
+  /** The joins and leaves of its session to a channel after a position, up to and with another. */
+  #changes(channel: string, life: Life, after: number, upTo: number): Target[] {
+    if (upTo <= after) return [];
+    return life.between(after, upTo).map(({ to }) => to).filter((to) =>
+      (to.kind === "join" || to.kind === "leave") && to.channel === channel &&
+      to.name === this.#subscription.session
+    );
   }
 
   /** By one that it gets: not after the disconnect that ends it. */
@@ -562,7 +661,7 @@ export class Account {
     if (sent.key === undefined) return false;
     return life.between(sent.position, this.#end(life)).some((newer) =>
       newer.key === sent.key && addressOf(newer.to) === addressOf(sent.to) &&
-      this.#isAddressed(newer)
+      this.#isAddressed(life, newer) !== false
     );
   }
 

@@ -105,7 +105,14 @@ class Reader {
     const head = { life, position: life.head };
     this.account = new Account(
       ledger,
-      { session: this.session, channels: this.channels, lastEventId, head },
+      {
+        session: this.session,
+        channels: this.channels,
+        requestedAt: life.head,
+        hub: 0,
+        lastEventId,
+        head,
+      },
       LIMIT,
     );
     this.account.lag(); // a socket may be full at any moment

@@ -38,13 +38,22 @@ const HEARTBEAT = 15_000;
 /** What can happen. Numbers choose among what there is at that moment. */
 type Step =
   | { do: "send"; hub: number; to: To; key: number; size: number }
-  | { do: "open"; hub: number; reader: number; from: From; which: number; reads: boolean }
+  | {
+    do: "open";
+    hub: number;
+    reader: number;
+    from: From;
+    which: number;
+    reads: boolean;
+    knows: boolean;
+  }
   | { do: "ask"; hub: number; reader: number }
   | { do: "stall" | "sip" | "read" | "break"; reader: number }
   | { do: "cut"; reader: number; bytes: number }
   | { do: "turn"; times: number }
   | { do: "wait"; ms: number }
   | { do: "disconnect"; hub: number; session: number }
+  | { do: "join" | "leave"; hub: number; session: number; channel: number }
   | { do: "hold" | "release"; hub: number }
   | { do: "begin anew" | "answer" }
   | { do: "slow" | "fail" | "refuse"; on: boolean };
@@ -74,6 +83,8 @@ interface History {
   readonly pace: number;
   /** How many readers there are that do nothing but read. */
   readonly crowd: number;
+  /** What was sent, joined and left before the hubs began. */
+  readonly before: readonly Step[];
   readonly steps: readonly Step[];
 }
 
@@ -105,17 +116,21 @@ const from = fc.constantFrom<From[]>(
   "other tag",
 );
 const size = fc.oneof(fc.nat({ max: 60 }), fc.constantFrom(0, 300, 2_000));
+const send = fc.record({
+  do: fc.constant("send" as const),
+  hub,
+  to,
+  key: fc.nat({ max: 4 }),
+  size,
+});
+const change = fc.record({
+  do: fc.constantFrom("join" as const, "join" as const, "leave" as const),
+  hub,
+  session: fc.nat({ max: 2 }),
+  channel: fc.nat({ max: 1 }),
+});
 const step: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 30,
-    arbitrary: fc.record({
-      do: fc.constant("send" as const),
-      hub,
-      to,
-      key: fc.nat({ max: 4 }),
-      size,
-    }),
-  },
+  { weight: 30, arbitrary: send },
   {
     weight: 14,
     arbitrary: fc.record({
@@ -125,6 +140,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       from,
       which: fc.nat(),
       reads: fc.boolean(),
+      knows: fc.boolean(),
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("ask" as const), hub, reader }) },
@@ -162,6 +178,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       session: fc.nat({ max: 2 }),
     }),
   },
+  { weight: 8, arbitrary: change },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("hold", "release", "release"), hub }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("begin anew", "answer", "answer") }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("slow", "fail"), on: fc.boolean() }) },
@@ -193,6 +210,10 @@ const history: fc.Arbitrary<History> = fc.record({
   maxBufferedBytes: fc.constantFrom(1_048_576, 300),
   pace: fc.constantFrom(0, 0, 9),
   crowd: fc.oneof({ weight: 9, arbitrary: fc.constant(0) }, fc.constantFrom(40, 70)),
+  before: fc.oneof(
+    fc.constant([]),
+    fc.array(fc.oneof(send, change), { maxLength: 12 }),
+  ),
   steps: fc.array(step, { minLength: 5, maxLength: 60 }),
 });
 
@@ -233,13 +254,15 @@ class Reader implements Receiver {
     this.#asked = { hub, cursor, at: this.#world.headOf(hub) };
   }
 
-  open(hub: number, lastEventId: string | undefined, reads: boolean): void {
+  /** `knows`: whoever grants its channels knows what was joined and left so far. */
+  open(hub: number, lastEventId: string | undefined, reads: boolean, knows: boolean = false): void {
     this.#transport?.break();
-    const { ledger, hubs, limit, time } = this.#world;
+    const channels = knows ? this.#world.changed(this.session, this.channels) : this.channels;
+    const { ledger, hubs, limit, time, begun } = this.#world;
     const head = this.#world.headOf(hub);
     const asked = this.#asked?.hub === hub ? this.#asked : undefined;
     if (asked) this.#asked = undefined;
-    const options = { channels: this.channels, lastEventId, requestedAt: asked?.cursor };
+    const options = { channels, lastEventId, requestedAt: asked?.cursor };
     const refusal = asked && this.#refusal(asked.at, head);
     if (refusal) {
       const error = assertThrows(
@@ -251,7 +274,15 @@ class Reader implements Receiver {
     const stream = hubs[hub]!.subscribe(this.session, options);
     this.account = new Account(
       ledger,
-      { session: this.session, channels: this.channels, lastEventId, head },
+      {
+        session: this.session,
+        channels,
+        requestedAt: asked?.at.position ?? head.position,
+        hub,
+        unknown: head.life === begun.life ? begun.position : 0,
+        lastEventId,
+        head,
+      },
       limit,
     );
     // What is more than one chunk may hold is read later, when some of it may be superseded.
@@ -330,7 +361,9 @@ class World {
   readonly history: History;
   readonly ledger: Ledger;
   readonly log: ScriptedLog;
-  readonly hubs: Hub[];
+  hubs: Hub[] = [];
+  /** Where the log stood when the hubs began. */
+  begun!: Place;
   readonly readers: Reader[];
   readonly limit: number;
   readonly faults: unknown[] = [];
@@ -338,7 +371,7 @@ class World {
   failures = 0;
   isClosing = false;
   #number = 0;
-  /** How many disconnects have not been carried out. */
+  /** How many disconnects, joins and leaves have not been carried out. */
   #pending = 0;
 
   constructor(history: History, time: VirtualTime) {
@@ -347,15 +380,6 @@ class World {
     this.limit = history.maxBufferedBytes;
     this.ledger = new Ledger(history.log, history.own?.stride, history.own?.tags);
     this.log = new ScriptedLog(this.ledger, history.own);
-    this.hubs = Array.from({ length: history.hubs }, () =>
-      createHub({
-        log: this.log,
-        history: history.window,
-        maxBufferedBytes: this.limit,
-        heartbeat: HEARTBEAT,
-        stallTimeout: STALL_TIMEOUT,
-        logger: { ...quietLogger, error: () => this.failures++ },
-      }));
     const channels = [[], ["news"], ["news", "sport"], ["sport"], [], ["news"]];
     this.readers = Array.from(
       { length: 6 + history.crowd },
@@ -365,7 +389,14 @@ class World {
 
   async run(): Promise<void> {
     const { history, time, readers } = this;
-    await time.advance(history.own?.opens ?? 0);
+    if (history.before.length > 0) {
+      await this.#begin(1);
+      for (const step of history.before) await this.#take({ ...step, hub: 0 } as Step);
+      for (let i = 0; i < 20; i++) await time.advance(5);
+      await this.hubs[0]!.close();
+    }
+    await this.#begin(history.hubs);
+    this.begun = { life: this.ledger.life, position: this.ledger.life.head };
     readers.slice(6).forEach((reader) => reader.open(0, undefined, true));
     await turn();
     time.step = history.pace;
@@ -378,6 +409,20 @@ class World {
     await this.#close();
   }
 
+  async #begin(hubs: number): Promise<void> {
+    const { history } = this;
+    this.hubs = Array.from({ length: hubs }, () =>
+      createHub({
+        log: this.log,
+        history: history.window,
+        maxBufferedBytes: this.limit,
+        heartbeat: HEARTBEAT,
+        stallTimeout: STALL_TIMEOUT,
+        logger: { ...quietLogger, error: () => this.failures++ },
+      }));
+    await this.time.advance(history.own?.opens ?? 0);
+  }
+
   async #take(step: Step): Promise<void> {
     const { log, readers, history, time } = this;
     const hub = "hub" in step ? step.hub % history.hubs : 0;
@@ -386,7 +431,7 @@ class World {
       case "send":
         return this.#send(this.hubs[hub]!, step);
       case "open":
-        return reader.open(hub, this.#idFor(reader, hub, step), step.reads);
+        return reader.open(hub, this.#idFor(reader, hub, step), step.reads, step.knows);
       case "ask":
         return reader.ask(hub);
       case "stall":
@@ -403,6 +448,9 @@ class World {
         return await time.advance(step.ms);
       case "disconnect":
         return this.#disconnect(this.hubs[hub]!, SESSIONS[step.session]!);
+      case "join":
+      case "leave":
+        return this.#change(this.hubs[hub]!, step);
       case "hold":
       case "release":
         return log.followers[hub]![step.do]();
@@ -461,11 +509,42 @@ class World {
     }
     const to: Target = { kind: "disconnect", name: session };
     const { life } = this.ledger;
-    const { position } = life.add({ to, key: undefined, event: "", data: "" });
+    const { position } = life.add({ to, key: undefined, event: "streamside:disconnect", data: "" });
     this.disconnects.push({ session, at: { life, position } });
     this.#pending++;
     hub.disconnect(session).then(() => this.#pending--)
       .catch((error: unknown) => this.faults.push(error));
+  }
+
+  #change(
+    hub: Hub,
+    { do: kind, session: which, channel: index }: Step & { do: "join" | "leave" },
+  ): void {
+    const [session, channel] = [SESSIONS[which]!, CHANNELS[index]!];
+    const isRefused = this.log.refusing;
+    const { life } = this.ledger;
+    const to: Target = { kind, name: session, channel };
+    const event = `streamside:${kind}`;
+    if (!isRefused) life.add({ to, key: undefined, event, data: channel });
+    this.#pending++;
+    hub[kind](session, channel).then(
+      () => assert(!isRefused),
+      (error: unknown) => {
+        const isLost = isRefused || life !== this.ledger.life;
+        assert(isLost && (error as StreamsideError).code === "log-unavailable", String(error));
+      },
+    ).catch((error: unknown) => this.faults.push(error)).finally(() => this.#pending--);
+  }
+
+  /** What a session is in, after all that it joined and left. */
+  changed(session: string, channels: ReadonlySet<string>): Set<string> {
+    const after = new Set(channels);
+    for (const { to } of this.ledger.lives.flatMap(({ sent }) => sent)) {
+      if (!("channel" in to) || to.name !== session) continue;
+      if (to.kind === "join") after.add(to.channel);
+      else after.delete(to.channel);
+    }
+    return after;
   }
 
   /** The id that a reader goes on from. */
@@ -525,11 +604,17 @@ class World {
         `a reader of ${reader.session} and [${[...reader.channels]}] never got ${missing}`,
       );
     }
-    if (this.#pending > 0) throw new Error(`${this.#pending} disconnects never came about`);
+    if (this.#pending > 0) {
+      throw new Error(`${this.#pending} disconnects, joins or leaves never came about`);
+    }
     for (const [i, hub] of hubs.entries()) {
-      const { connections, lagging } = hub.stats();
-      const open = readers.filter((reader) => reader.hub === i).length;
-      assertEquals({ connections, lagging }, { connections: open, lagging: 0 });
+      const { connections, lagging, channels } = hub.stats();
+      const open = readers.filter((reader) => reader.hub === i);
+      assertEquals({ connections, lagging }, { connections: open.length, lagging: 0 });
+      const subscribed = open.map(({ account }) => account!.subscribed(CHANNELS));
+      const must = new Set(subscribed.flatMap(({ must }) => must)).size;
+      const may = new Set(subscribed.flatMap(({ may }) => may)).size;
+      assert(channels >= must && channels <= may, `${channels} channels, not ${must} to ${may}`);
     }
     for (const reader of readers) {
       if (reader.isOverdue()) {
@@ -563,6 +648,29 @@ class World {
 
 /** Histories that went wrong once, found among hundreds of thousands: they are tried first. */
 const ONCE_WRONG: History[] = [
+  // What is addressed to a connection in a new life of the log is what it subscribed to at the end of the old one.
+  {
+    hubs: 1,
+    own: undefined,
+    log: { events: 1, bytes: 1_000_000, age: 600_000 },
+    window: { events: 1_000, bytes: 1_000_000, age: 600_000 },
+    maxBufferedBytes: 1_048_576,
+    pace: 0,
+    crowd: 0,
+    before: [],
+    steps: [
+      { do: "send", hub: 0, to: { kind: "session", which: 0 }, key: 0, size: 0 },
+      { do: "join", hub: 0, session: 0, channel: 1 },
+      { do: "open", hub: 0, reader: 0, from: "any", which: 1, reads: true, knows: false },
+      { do: "disconnect", hub: 0, session: 1 },
+      { do: "begin anew" },
+      { do: "send", hub: 0, to: { kind: "session", which: 0 }, key: 0, size: 0 },
+      { do: "cut", reader: 0, bytes: 0 },
+      { do: "turn", times: 1 },
+      { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
+      { do: "send", hub: 0, to: { kind: "channel", which: 1 }, key: 0, size: 0 },
+    ],
+  },
   // The log answered late, with what it did not hold yet when it was asked: that is not all there is by then.
   {
     hubs: 1,
@@ -572,11 +680,12 @@ const ONCE_WRONG: History[] = [
     pace: 0,
     crowd: 0,
     own: undefined,
+    before: [],
     steps: [
       { do: "slow", on: true },
       { do: "hold", hub: 0 },
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
-      { do: "open", hub: 0, reader: 0, from: "any", which: 1, reads: false },
+      { do: "open", hub: 0, reader: 0, from: "any", which: 1, reads: false, knows: false },
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 4, size: 0 },
     ],
@@ -590,9 +699,10 @@ const ONCE_WRONG: History[] = [
     pace: 0,
     crowd: 0,
     own: undefined,
+    before: [],
     steps: [
       { do: "hold", hub: 0 },
-      { do: "open", hub: 0, reader: 1, from: "last", which: 0, reads: false },
+      { do: "open", hub: 0, reader: 1, from: "last", which: 0, reads: false, knows: false },
       { do: "send", hub: 0, to: { kind: "channel", which: 0 }, key: 0, size: 0 },
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
       { do: "disconnect", hub: 0, session: 1 },
@@ -608,10 +718,11 @@ const ONCE_WRONG: History[] = [
     pace: 0,
     crowd: 0,
     own: undefined,
+    before: [],
     steps: [
       { do: "hold", hub: 0 },
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
-      { do: "open", hub: 0, reader: 0, from: "last", which: 0, reads: false },
+      { do: "open", hub: 0, reader: 0, from: "last", which: 0, reads: false, knows: false },
       { do: "send", hub: 0, to: { kind: "session", which: 0 }, key: 0, size: 0 },
       { do: "turn", times: 1 },
       { do: "disconnect", hub: 0, session: 0 },
