@@ -629,15 +629,18 @@ export class Delivery extends Places {
 
   /** As {@link Delivery.#rewind}, with what only the log knows. Resolves to whether the log holds it. */
   async #rewindFromLog(connection: Connection, after: LogPosition): Promise<boolean> {
+    const { rewind } = connection;
     const older: Change[] = [];
     let place = after;
-    while (connection.rewind !== undefined && !this.knowsChangesAfter(place.position)) {
+    while (rewind !== undefined && !this.knowsChangesAfter(place.position)) {
       const entries = await this.#pages.read(place, this.head, this.#window.start);
       if (entries === null) return false;
+      // It has ended meanwhile, or the log has started over.
+      if (connection.ended || connection.rewind !== rewind) return true;
       for (const entry of entries) {
         const change = changeOf(entry);
         if (change?.session !== connection.session) continue;
-        if (change.position <= connection.rewind.from) older.push(change);
+        if (change.position <= rewind.from) older.push(change);
       }
       place = { position: entries.at(-1)?.position ?? this.#changes.start };
     }
