@@ -13,7 +13,10 @@ export function address(path: string): string {
   );
 }
 
-/** The name of that page of the source, without what a route cannot have in it: `[...path]` is `path`. */
+/**
+ * The name of that page of the source, without what a route cannot have in it: `[...path]` is `path`, and `app.html`,
+ * which would be taken for the page `app`, is `app-html`.
+ */
 export function sourcePage(path: string): string {
-  return path.replace(/\[(?:\.\.\.)?(\w+)\]/g, "$1");
+  return path.replace(/\[(?:\.\.\.)?(\w+)\]/g, "$1").replace(/\.html$/, "-html");
 }

@@ -129,7 +129,8 @@ class RedisLog implements Log {
   readonly #followers = new Set<LogFollower>();
   /** What followers were told last; `undefined` before they were told anything. */
   #told: { epoch: string; head: LogPosition; start: LogPosition } | undefined;
-  #isFollowing = false;
+  /** Stands for the loop that follows the stream: one that was stopped may still be on its way out. */
+  #loop: object | undefined;
   #hasFailed = false;
   #isClosed = false;
   #follower: Following | undefined;
@@ -160,10 +161,7 @@ class RedisLog implements Log {
     if (this.#isClosed) throw new StreamsideError("closed", "The log is closed.");
     this.#followers.add(follower);
     if (this.#told) follower.opened(this.#told.epoch, this.#told.head, this.#told.start);
-    if (!this.#isFollowing) {
-      this.#isFollowing = true;
-      void this.#follow();
-    }
+    if (this.#loop === undefined) void this.#follow(this.#loop = {});
     return () => {
       this.#followers.delete(follower);
       if (this.#followers.size === 0) this.#stop();
@@ -196,7 +194,7 @@ class RedisLog implements Log {
   }
 
   #stop(): void {
-    this.#isFollowing = false;
+    this.#loop = undefined;
     this.#told = undefined;
     this.#follower?.close();
     this.#follower = undefined;
@@ -229,21 +227,22 @@ class RedisLog implements Log {
   }
 
   /** Follows the stream until nobody wants it any more. */
-  async #follow(): Promise<void> {
-    for (let attempt = 1; this.#isFollowing; attempt++) {
+  async #follow(loop: object): Promise<void> {
+    for (let attempt = 1; this.#loop === loop; attempt++) {
       const following = this.#follower = new Following(this.#client);
       try {
-        await this.#look();
-        while (this.#isFollowing && following === this.#follower) {
+        // The first one may be that of a loop that was stopped, which tells nobody.
+        do await this.#look(); while (this.#loop === loop && this.#told === undefined);
+        while (this.#loop === loop) {
           await this.#readNext(following);
           attempt = 1;
         }
       } catch (error) {
-        if (!this.#isFollowing) break;
+        if (this.#loop !== loop) break;
         this.#fail(error);
       }
       following.close();
-      if (this.#isFollowing) await this.#pause(backoff(attempt, RETRY));
+      if (this.#loop === loop) await this.#pause(backoff(attempt, RETRY));
     }
   }
 
@@ -271,10 +270,11 @@ class RedisLog implements Log {
   }
 
   async #lookOnce(): Promise<void> {
+    const loop = this.#loop;
     const told = this.#told;
     const look = this.#run(LOOK, `${told?.head.position ?? 0}`);
     const [found, tag] = await inTime(look) as [unknown, string];
-    if (!this.#isFollowing || this.#told !== told) return;
+    if (this.#loop !== loop || this.#told !== told) return;
     let place = placeOf(found);
     if (told !== undefined && place.epoch === told.epoch) {
       const { position } = told.head;
@@ -282,7 +282,7 @@ class RedisLog implements Log {
       const isHeld = position >= place.start.position;
       if (position > place.head.position || (isHeld && here !== told.head.tag)) {
         place = placeOf(await this.#run(RENEW, told.epoch, `${position}`));
-        if (!this.#isFollowing) return;
+        if (this.#loop !== loop) return;
       } else if (isHeld) {
         if (this.#hasFailed) this.#open({ ...told, start: place.start });
         return;

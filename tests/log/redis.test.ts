@@ -610,6 +610,34 @@ describe("redisLog", () => {
       }),
   );
 
+  test("followed anew as soon as nobody follows it: it tells from then on, once, and no failure", {
+    skip,
+  }, () =>
+    withServers(async (servers) => {
+      const { client, end } = await clients.redis!(servers.redis.url);
+      const log = redisLog(client);
+      try {
+        for (let round = 0; round < 5; round++) {
+          const told: string[] = [];
+          const failures: unknown[] = [];
+          let opened = false;
+          const stop = log.follow({
+            opened: () => opened = true,
+            appended: (entries) => told.push(...entries.map(({ record }) => record.data)),
+            failed: (error) => failures.push(error),
+          });
+          await until(() => opened, "the log to open");
+          for (const data of ["a", "b"]) await log.append({ to: "*", event: "n", data });
+          await until(() => told.length >= 2, "two entries");
+          stop();
+          assertEquals([told, failures], [["a", "b"], []]);
+        }
+      } finally {
+        await log.close!();
+        await end();
+      }
+    }));
+
   test("what is not a client of Redis is refused", () => {
     for (const wrong of [undefined, null, {}, { duplicate() {} }, "redis://localhost"]) {
       assertThrows(() => redisLog(wrong as never), StreamsideError, "redisLog needs a client");
