@@ -133,10 +133,17 @@ export function formatEvent(event: string, data: string, id: string): string {
   return `event: ${event}\n${dataFields(data)}id: ${id}\n\n`;
 }
 
+/** As {@link formatEvent}, without an id: a client's last event id stays as it is (WHATWG HTML 9.2.6). */
+export function formatTransient(event: string, data: string): string {
+  return `event: ${event}\n${dataFields(data)}\n`;
+}
+
 /** The event that {@link formatEvent} has written, whose data has LF for every line end. */
 export function parseEvent(text: string): { event: string; data: string } {
   const [event, ...lines] = text.split("\n");
-  const data = lines.slice(0, -3).map((line) => line.slice("data: ".length));
+  const data = lines.filter((line) => line.startsWith("data: ")).map((line) =>
+    line.slice("data: ".length)
+  );
   return { event: event!.slice("event: ".length), data: data.join("\n") };
 }
 

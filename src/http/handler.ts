@@ -389,8 +389,8 @@ class Routes<I extends Identity, Context> {
   }
 
   #deliver(message: Message): Promise<SendResult> {
-    const { session, channel, event, data, except, key, idempotencyKey } = message;
-    const options = { except, key, idempotencyKey };
+    const { session, channel, event, data, except, key, transient, idempotencyKey } = message;
+    const options = { except, key, transient, idempotencyKey };
     if (session !== undefined) return this.#hub.send(session, event, data, options);
     if (channel !== undefined) return this.#hub.publish(channel, event, data, options);
     return this.#hub.broadcast(event, data, options);

@@ -18,6 +18,8 @@ export interface Message {
   readonly except?: string | readonly string[];
   /** A lagging connection gets only the newest event with this key. */
   readonly key?: string;
+  /** For those who are live, and kept for nobody: see {@link SendOptions.transient}. */
+  readonly transient?: boolean;
   /** Sent again with the same one, the event stands once: see {@link SendOptions.idempotencyKey}. */
   readonly idempotencyKey?: string;
   /** The event's name. */
@@ -38,7 +40,7 @@ export function parseMessage(body: unknown): Message {
     );
   }
   const message = body as Record<string, unknown>;
-  const { session, channel, all, except, key, idempotencyKey, event, data } = message;
+  const { session, channel, all, except, key, transient, idempotencyKey, event, data } = message;
   if ([session, channel, all].filter((target) => target !== undefined).length !== 1) {
     throw invalidMessage("Name exactly one of `session`, `channel` and `all`.");
   }
@@ -48,6 +50,9 @@ export function parseMessage(body: unknown): Message {
     }
   }
   if (all !== undefined && all !== true) throw invalidMessage("`all` must be true.");
+  if (transient !== undefined && typeof transient !== "boolean") {
+    throw invalidMessage("`transient` must be true or false.");
+  }
   if (except !== undefined && session !== undefined) {
     throw invalidMessage("`except` can be used only with `channel` and `all`.");
   }

@@ -309,6 +309,7 @@ export class Delivery extends Places {
       from: this.#settled,
       to: window.head,
       limit: this.#options.maxBufferedBytes,
+      live: true,
     };
     const heartbeat = this.#beatDue ? this.#heartbeat(range.to) : undefined;
     this.#flushed = range.to;

@@ -506,9 +506,21 @@ class LogHub implements InternalHub {
     if (key !== undefined) checkName("key", key);
     const idempotencyKey = options?.idempotencyKey;
     if (idempotencyKey !== undefined) checkName("idempotencyKey", idempotencyKey);
+    const transient = options?.transient ?? false;
+    if (typeof transient !== "boolean") {
+      throw invalid(`transient must be true or false, got ${quote(transient)}.`);
+    }
     const text = serializeData(data);
     this.#checkSize(event, text);
-    const record: LogRecord = { to, event, data: text, key, except, idempotencyKey };
+    const record: LogRecord = {
+      to,
+      event,
+      data: text,
+      key,
+      except,
+      transient: transient || undefined,
+      idempotencyKey,
+    };
     const { epoch: before } = this.#delivery;
     const position = await this.#record(record, "the event", "sent again, it may arrive twice");
     const epoch = this.#assertSameLife(before, "the event");

@@ -38,6 +38,8 @@ export interface ReadRange {
   readonly to: number;
   /** At most this many bytes, but always at least one event. */
   readonly limit: number;
+  /** With what is transient, which only those get who are live. */
+  readonly live?: boolean;
   /** After the first event found, stop at the next multiple of this position. Default: do not stop. */
   readonly block?: number;
 }
@@ -55,7 +57,9 @@ export function select(
   upTo: number,
 ): Read {
   const own = sessionAddress(session);
-  const addressed = entries.filter(({ to }) => to === own || audience.addresses.includes(to));
+  const addressed = entries.filter(({ to, transient }) =>
+    !transient && (to === own || audience.addresses.includes(to))
+  );
   return gather(addressed, session, range, upTo);
 }
 

@@ -90,6 +90,12 @@ export interface SendOptions {
   /** A connection that lags gets only the newest of the events to the same session or channel with this key. */
   readonly key?: string;
   /**
+   * For those who are live, and kept for nobody: who is typing, where the mouse is. It takes no room in the history.
+   * Whoever lags, resumes or is away never gets it, and `key` says nothing of it. It comes in order among the others. It
+   * carries no id, so that a client's last event id stays that of the event before (WHATWG HTML 9.2.6). Default: false.
+   */
+  readonly transient?: boolean;
+  /**
    * Sent again with the same one, the event stands once: the second send resolves to the first one's id, whatever else
    * it says. One key is for one event of the whole hub. For how long a key is known is for the log to say: `memoryLog`
    * knows the last 10 000.
@@ -105,7 +111,7 @@ export interface BroadcastOptions extends SendOptions {
 
 /** What became of an event. */
 export interface SendResult {
-  /** Its position, as the SSE `id` that clients see. */
+  /** Its position, as the SSE `id` that clients see. Clients see none of a transient event: it is its place in the log. */
   readonly id: string;
   /** How many connections in this process it is addressed to. */
   readonly connections: number;

@@ -20,6 +20,8 @@ import {
 } from "../log/history.ts";
 import { type Audience, gather, type Read, type ReadRange } from "./read.ts";
 
+const NOTHING = new Uint8Array(0);
+
 const MAX_READS = 64;
 /** How many bytes the kept reads may take, before the newest is added. */
 const MAX_READ_BYTES = 4 * 1024 * 1024;
@@ -67,6 +69,47 @@ class AddressQueue extends EntryQueue {
   }
 }
 
+/** What is to be handed to those who are live, and then forgotten: entries in log order, and those of each address. */
+class Passing {
+  readonly #entries = new EntryQueue();
+  readonly #index = new Map<Address, EntryQueue>();
+  readonly #exceptions = new EntryQueue();
+
+  /** Those that leave sessions out. */
+  get exceptions(): EntryQueue {
+    return this.#exceptions;
+  }
+
+  /** The entries of all addresses. */
+  get entries(): EntryQueue {
+    return this.#entries;
+  }
+
+  /** The entries of an address. */
+  of(address: Address): EntryQueue | undefined {
+    return this.#index.get(address);
+  }
+
+  add(entry: EncodedEntry): void {
+    this.#entries.push(entry);
+    const ofAddress = this.#index.get(entry.to);
+    if (ofAddress) ofAddress.push(entry);
+    else this.#index.set(entry.to, new EntryQueue(entry));
+    if (entry.except) this.#exceptions.push(entry);
+  }
+
+  /** Forgets all up to a position. */
+  prune(upTo: number): void {
+    while (this.#entries.size > 0 && this.#entries.at(0).position <= upTo) {
+      const { to, except } = this.#entries.shift()!;
+      if (except) this.#exceptions.shift();
+      const ofAddress = this.#index.get(to)!;
+      ofAddress.shift();
+      if (ofAddress.size === 0) this.#index.delete(to);
+    }
+  }
+}
+
 /** The recent entries of a log. */
 export class LogWindow {
   readonly #options: HistoryOptions;
@@ -76,6 +119,8 @@ export class LogWindow {
   /** Events that leave sessions out, and events with a key: those that readers may get differently. */
   readonly #exceptions = new EntryQueue();
   readonly #keyed = new EntryQueue();
+  /** What is transient, until the fan-out that hands it out is over. */
+  readonly #passing = new Passing();
   /** The last reads for whole audiences. Readers that catch up from the same place share their bytes. */
   readonly #reads = new Map<string, { to: number; read: Read }>();
   #readBytes = 0;
@@ -123,6 +168,17 @@ export class LogWindow {
 
   /** Adds the newest entry. */
   add(entry: EncodedEntry): void {
+    this.#hold(entry);
+    if (entry.transient) this.#passing.add(entry);
+  }
+
+  #hold(entry: EncodedEntry): void {
+    if (entry.transient) {
+      // An id of a log that gives tags ends with one: the place is kept, without the event.
+      if (entry.tag === undefined) this.#history.skip(entry.position);
+      else this.#history.add({ ...entry, page: NOTHING, start: 0, end: 0, except: undefined });
+      return;
+    }
     this.#history.add(entry);
     if (entry.key !== undefined) {
       const older = this.#newest(entry);
@@ -135,7 +191,7 @@ export class LogWindow {
 
   /** Puts all entries from `start` on in front of those it holds. */
   fill(start: LogPosition, older: readonly EncodedEntry[]): void {
-    const { entries } = this.#history;
+    const { entries, head } = this.#history;
     const held = Array.from({ length: entries.size }, (_, i) => entries.at(i));
     this.#history = this.#begin(start);
     this.#index.clear();
@@ -144,12 +200,15 @@ export class LogWindow {
     this.#addressBytes = 0;
     this.#queues = 0;
     this.#mapped = 0;
-    for (const entry of older) this.add(entry);
-    for (const entry of held) this.add(entry);
+    for (const entry of older) this.#hold(entry);
+    for (const entry of held) this.#hold(entry);
+    // It may be that of an entry that was not held.
+    this.#history.skip(head);
   }
 
   /** Forgets the entries that exceed the bounds now, but none after `upTo`. `bytes`: in place of the bound. */
   prune(upTo: number, bytes?: number): void {
+    this.#passing.prune(upTo);
     this.#history.prune(upTo, this.#forget, bytes);
   }
 
@@ -159,22 +218,18 @@ export class LogWindow {
     this.#readBytes = 0;
   }
 
-  /** The entries of a range, oldest first. */
+  /** The entries of a range that are held, oldest first, and then those that are transient. */
   *entries(from: number, to: number): Generator<EncodedEntry, void> {
-    const { entries } = this.#history;
-    for (let i = entries.indexAfter(from); i < entries.size; i++) {
-      const entry = entries.at(i);
-      if (entry.position > to) return;
-      yield entry;
-    }
+    yield* within(this.#history.entries, from, to);
+    yield* within(this.#passing.entries, from, to);
   }
 
   /** The events of a range for a whole audience: without those addressed to sessions, and regardless of `except`. */
   readForAudience(audience: Audience, range: ReadRange): Read {
-    const { from, to, limit, block } = range;
+    const { from, to, limit, block, live } = range;
     // Audiences that get the same share the bytes, whatever else they subscribe to. No address holds a line break.
     const addresses = audience.addresses.filter((address) => this.#has(address, range));
-    const key = `${from}:${limit}:${block}\n${addresses.join("\n")}`;
+    const key = `${from}:${limit}:${block}:${live}\n${addresses.join("\n")}`;
     const last = this.#reads.get(key);
     // A read that hit its byte limit gives the same result for any longer range.
     if (last && (last.to === to || last.read.position < Math.min(last.to, to))) return last.read;
@@ -206,14 +261,20 @@ export class LogWindow {
    */
   read(session: string, audience: Audience, range: ReadRange, latest: boolean): Read {
     const own = sessionAddress(session);
-    const alone = this.#has(own, range) || hasAny(this.#exceptions, range) ||
+    const alone = this.#has(own, range) || this.#hasExceptions(range) ||
       (latest && hasAny(this.#keyed, range));
     if (!alone) return this.readForAudience(audience, range);
     return this.#read([...audience.addresses, own], session, range, latest);
   }
 
   #has(address: Address, range: ReadRange): boolean {
-    return hasAny(this.#queue(address), range);
+    return hasAny(this.#queue(address), range) ||
+      (range.live === true && hasAny(this.#passing.of(address), range));
+  }
+
+  #hasExceptions(range: ReadRange): boolean {
+    return hasAny(this.#exceptions, range) ||
+      (range.live === true && hasAny(this.#passing.exceptions, range));
   }
 
   #read(
@@ -222,22 +283,23 @@ export class LogWindow {
     range: ReadRange,
     latest: boolean,
   ): Read {
-    const entries = this.#addressed(addresses, range.from, range.to);
+    const entries = this.#addressed(addresses, range);
     return gather(entries, session, range, latest ? range.to : 0);
   }
 
   /** The entries to any of these addresses in a range, in log order. */
   *#addressed(
     addresses: readonly Address[],
-    from: number,
-    to: number,
+    { from, to, live }: ReadRange,
   ): Generator<EncodedEntry, void> {
     const queues: { queue: EntryQueue; next: number }[] = [];
+    const include = (queue: EntryQueue | undefined) => {
+      const next = queue?.indexAfter(from) ?? 0;
+      if (queue && next < queue.size) queues.push({ queue, next });
+    };
     for (const address of addresses) {
-      const queue = this.#queue(address);
-      if (!queue) continue;
-      const next = queue.indexAfter(from);
-      if (next < queue.size) queues.push({ queue, next });
+      include(this.#queue(address));
+      if (live) include(this.#passing.of(address));
     }
     while (queues.length > 0) {
       let oldest = queues[0]!;
@@ -286,6 +348,7 @@ export class LogWindow {
   }
 
   readonly #forget = (entry: EncodedEntry): void => {
+    if (entry.transient) return;
     this.#drop(entry.to);
     if (entry.except) this.#exceptions.shift();
     if (entry.key !== undefined) this.#keyed.shift();
@@ -309,6 +372,19 @@ export class LogWindow {
 /** The entries of an address hold one string: each would have its own, of some 50 bytes. */
 function shareAddress(entry: { to: Address }, { to }: EncodedEntry): void {
   entry.to = to;
+}
+
+/** The entries of a queue that are in a range. */
+function* within(
+  entries: EntryQueue,
+  from: number,
+  to: number,
+): Generator<EncodedEntry, void> {
+  for (let i = entries.indexAfter(from); i < entries.size; i++) {
+    const entry = entries.at(i);
+    if (entry.position > to) return;
+    yield entry;
+  }
 }
 
 function hasAny(queue: EntryQueue | undefined, { from, to }: ReadRange): boolean {

@@ -7,7 +7,13 @@
  * @module
  */
 
-import { formatEvent, parseEvent, RESERVED_PREFIX } from "../event-format.ts";
+import {
+  encode,
+  formatEvent,
+  formatTransient,
+  parseEvent,
+  RESERVED_PREFIX,
+} from "../event-format.ts";
 import type { Address } from "./address.ts";
 import { formatCursor } from "./cursor.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
@@ -51,6 +57,8 @@ export interface EncodedEntry extends LogPosition {
   readonly key: string | undefined;
   /** See {@link LogRecord.except}. */
   readonly except: Names | undefined;
+  /** See {@link LogRecord.transient}. */
+  readonly transient: boolean;
   /** An instruction to the hubs, as it was appended; `undefined` for an event. */
   readonly instruction: LogRecord | undefined;
   /** The next entry to the same address with the same key, once there is one. */
@@ -82,10 +90,11 @@ export class EntryWriter {
   write(entry: LogEntry): EncodedEntry {
     const { position, tag, time, record } = entry;
     const instruction = record.event.startsWith(RESERVED_PREFIX) ? record : undefined;
-    const text = instruction === undefined
-      ? formatEvent(record.event, record.data, formatCursor(this.#epoch, entry))
-      : "";
-    const page = this.#put(text);
+    const transient = instruction === undefined && record.transient === true;
+    // It is not to hold a page for those that are kept, and not to be held by one.
+    const page = transient
+      ? encode(formatTransient(record.event, record.data))
+      : this.#put(instruction === undefined ? this.#format(entry) : "");
     const isShared = page === this.#page;
     return {
       position,
@@ -95,11 +104,18 @@ export class EntryWriter {
       page,
       start: isShared ? this.#start : 0,
       end: isShared ? this.#end : page.length,
-      key: record.key,
+      // It supersedes nothing: who lags would get neither.
+      key: transient ? undefined : record.key,
       except: record.except?.length ? new Names(record.except) : undefined,
+      transient,
       instruction,
       newer: undefined,
     };
+  }
+
+  #format(entry: LogEntry): string {
+    const { event, data } = entry.record;
+    return formatEvent(event, data, formatCursor(this.#epoch, entry));
   }
 
   /** Puts a text into the current page or a new one, or, if it would leave much of a page unused, into its own. */
@@ -127,12 +143,13 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * are LF, and a lone surrogate is U+FFFD. To clients, and so to everybody, it is the same event.
  */
 export function decodeEntry(entry: EncodedEntry): LogEntry {
-  const { position, tag, time, to, page, start, end, key, except, instruction } = entry;
+  const { position, tag, time, to, page, start, end, key, except, transient, instruction } = entry;
   const record = instruction ?? {
     to,
     ...parseEvent(decoder.decode(page.subarray(start, end))),
     ...key === undefined ? {} : { key },
     ...except === undefined ? {} : { except: [...except] },
+    ...transient ? { transient } : {},
   };
   return tag === undefined ? { position, time, record } : { position, tag, time, record };
 }

@@ -186,6 +186,11 @@ export class BoundedHistory {
     }
   }
 
+  /** The head goes on to a position without an entry. */
+  skip(position: number): void {
+    if (position > this.#head) this.#head = position;
+  }
+
   /**
    * Forgets what is beyond the bounds now, but nothing after `upTo`; `evicted` is told of each entry that went, oldest
    * first. `bytes`: in place of the bound of that name.

@@ -50,8 +50,9 @@ export interface LogFollower {
  * What an implementation promises:
  *
  * - There is one order for everyone.
- * - An append that resolved is held, within the log's bounds.
- * - A follower gets each entry after `head` once, in order. A read finds everything that followers were told before it.
+ * - An append that resolved is held, within the log's bounds, unless its record is `transient`.
+ * - A follower gets each entry after `head` once, in order. A read finds everything that followers were told before it,
+ *   except what is `transient`, which may be left out: see {@link LogRecord.transient}.
  * - Positions are whole numbers above 0 that only grow. Gaps between them are allowed.
  * - Its answers belong to the epoch that its followers were told last. When it starts over, they are told before it
  *   answers anything from its new life.

@@ -27,6 +27,8 @@ export interface MemoryLogOptions extends HistoryOptions {
  * A log in this process's memory: the default of a hub. Hubs that share one are one service. It knows the last 10 000
  * idempotency keys.
  *
+ * What is `transient` takes a position and no room.
+ *
  * Its entries are held as the hubs hold them, encoded, so that log and windows share them. Whoever follows or reads it
  * otherwise gets data whose line ends are LF.
  *
@@ -80,7 +82,8 @@ class MemoryLog implements Log {
     if (first !== undefined) return Promise.resolve({ position: first });
     const position = this.#history.head + 1;
     const entry = this.#writer.write({ position, time: Date.now(), record });
-    this.#history.add(entry);
+    if (entry.transient) this.#history.skip(position);
+    else this.#history.add(entry);
     this.#history.prune();
     if (idempotencyKey !== undefined) this.#note(idempotencyKey, position);
     const entries = [entry];

@@ -22,6 +22,12 @@ export interface LogRecord {
   /** Sessions that do not get it; with `to: "*"` and a channel's address. */
   readonly except?: readonly string[] | undefined;
   /**
+   * For those who are live, and kept for nobody. It takes a position and is told to followers as any other. A log need
+   * not hold it: reads may leave it out, as if its position were a gap. A log that gives tags holds it, since ids end
+   * with the tag of the last entry that was told; hubs give it to nobody who reads it from the log.
+   */
+  readonly transient?: true | undefined;
+  /**
    * Records with the same one stand in the log once: see {@link Log.append}. A log need not hand it over with the
    * record.
    */

@@ -114,8 +114,10 @@ class EncodingSource implements EntrySource {
     if (isValid(record)) return writer.write(entry);
     this.#refused(
       invalid(
-        `The entry ${entry.position} of the log is invalid and goes to nobody: its address, event, data, key or ` +
-          `except. Its event is ${quote((record as { event?: unknown } | undefined)?.event)}.`,
+        `The entry ${entry.position} of the log is invalid and goes to nobody: its address, event, data, key, ` +
+          `except or transient. Its event is ${
+            quote((record as { event?: unknown } | undefined)?.event)
+          }.`,
       ),
     );
     return writer.write({ ...entry, record: { to: "@", event: VOID, data: "" } });
@@ -134,9 +136,10 @@ function format({ position, tag }: LogPosition): string {
 /** Whether a value is a record that can be encoded. */
 function isValid(record: unknown): boolean {
   if (typeof record !== "object" || record === null) return false;
-  const { to, event, data, key, except } = record as Record<string, unknown>;
+  const { to, event, data, key, except, transient } = record as Record<string, unknown>;
   return isField(to) && (to === "*" || to[0] === "@" || to[0] === "#") &&
     isField(event) && typeof data === "string" && (key === undefined || isField(key)) &&
+    (transient === undefined || transient === true) &&
     (except === undefined || (Array.isArray(except) && except.every(isField)));
 }
 

@@ -252,9 +252,17 @@ describe("send", () => {
         const message = { ...to, data: 2, idempotencyKey: Object.keys(to)[0]! };
         assertEquals((await send(message)).id, (await send({ ...message, data: 3 })).id);
       }
-      await send({ all: true, data: 4 });
-      assertEquals(await ada.data(4), ["2", "2", "2", "4"]);
-      assertEquals(await grace.data(4), ["1", "2", "2", "4"]);
+      await send({ all: true, data: 4, transient: true });
+      await send({ all: true, data: 5, transient: false });
+      assertEquals(await ada.data(5), ["2", "2", "2", "4", "5"]);
+      assertEquals(await grace.data(5), ["1", "2", "2", "4", "5"]);
+      const held = await service.subscribe(
+        "ada",
+        `?lastEventId=${(await send({ channel: "none", data: 6 })).id}`,
+      );
+      await send({ all: true, data: 7 });
+      assertEquals(await held.data(1), ["7"]);
+      assertEquals(service.hub.stats().historyEvents, 7, "not the transient one");
     }));
 
   test("403 without `authorize`, and where it does not say true; it is asked with identity and message", () => {
@@ -416,6 +424,7 @@ describe("send", () => {
           [{ ...e, all: true, key: 7 }],
           [{ ...e, channel: "news", except: 7 }],
           [{ ...e, all: true, idempotencyKey: 7 }],
+          [{ ...e, all: true, transient: 1 }],
           [{ all: true, data: 1 }],
           [{ all: true, data: 1, event: 7 }],
           [{ all: true, event: "e" }],

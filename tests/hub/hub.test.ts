@@ -123,6 +123,46 @@ for (const [name, serve] of Object.entries(servers)) {
         assertEquals(await untilMark(await back("grace")), ["one:2"]);
       }));
 
+    test("transient: to who is live, in its place, without an id; never to who resumes", () =>
+      withService({ serve }, async (service) => {
+        const { hub } = service;
+        const ada = await service.subscribe("ada", "?channel=news");
+        const grace = await service.subscribe("grace", "?channel=news");
+        const transient = true;
+        const from = hub.cursor();
+        const all = [
+          hub.send("ada", "kept", 1, { key: "k" }),
+          hub.send("ada", "typing", 2, { transient, key: "k" }),
+          hub.publish("news", "kept", 3),
+          hub.publish("news", "typing", 4, { transient, except: "grace" }),
+          hub.broadcast("typing", "5\n6", { transient, except: ["grace"] }),
+          hub.broadcast("kept", 7),
+          hub.broadcast("typing", 8, { transient }),
+        ];
+        const sent = await Promise.all(all);
+        assertEquals(sent.map(({ connections }) => connections), [1, 1, 2, 1, 1, 2, 2]);
+        assertEquals(new Set(sent.map(({ id }) => id)).size, 7);
+        assertEquals(hub.stats().historyEvents, 3);
+        const id = (index: number) => sent[index]!.id;
+        const kept = (index: number, data: string) => ({ event: "kept", data, id: id(index) });
+        assertEquals(await ada.event(), kept(0, "1"));
+        assertEquals(await ada.event(), { event: "typing", data: "2" });
+        assertEquals(await ada.event(), kept(2, "3"));
+        assertEquals(await ada.event(), { event: "typing", data: "4" });
+        assertEquals(await ada.event(), { event: "typing", data: "5\n6" });
+        assertEquals(await ada.event(), kept(5, "7"));
+        assertEquals(await ada.event(), { event: "typing", data: "8" });
+        assertEquals(await grace.event(), kept(2, "3"));
+        assertEquals(await grace.event(), kept(5, "7"));
+        assertEquals(await grace.event(), { event: "typing", data: "8" });
+        await mark(service);
+        const back = (lastEventId: string) =>
+          service.subscribe("ada", `?channel=news&lastEventId=${lastEventId}`);
+        assertEquals(await untilMark(await back(from)), ["kept:1", "kept:3", "kept:7"]);
+        assertEquals(await untilMark(await back(id(1))), ["kept:3", "kept:7"], "its id is a place");
+        assertEquals(await untilMark(await back(id(6))), []);
+      }));
+
     test("a mixed burst arrives at each reader in the order it was sent", () =>
       withService({ serve }, async (service) => {
         const ada = await service.subscribe("ada", "?channel=news");
@@ -338,6 +378,7 @@ describe("what is refused", () => {
       (hub: Hub) => Promise.resolve().then(() => hub.subscribe("ada", { channels: [name] })),
       (hub: Hub) => hub.broadcast("e", 1, { except: [name] }),
       (hub: Hub) => hub.publish("c", "e", 1, { except: [name] }),
+      (hub: Hub) => hub.send("ada", "e", 1, { transient: "yes" as unknown as boolean }),
       ...(name === undefined ? [] : [(hub: Hub) => hub.send("ada", "e", 1, { key: name })]),
     ]);
     await refused(calls, "invalid-argument");
@@ -887,6 +928,55 @@ describe("heartbeats that are events", () => {
       assertEquals(error.code, "invalid-event");
     }
   });
+});
+
+describe("transient events", () => {
+  test("a reader that lags gets none of them, also those sent while it catches up; live again, it does", () =>
+    withHub({ maxBufferedBytes: 1_000 }, async (hub) => {
+      const reader = hub.subscribe("ada").getReader();
+      const decoder = new TextDecoder();
+      const next = async () => decoder.decode((await reader.read()).value);
+      await next();
+      const transient = true;
+      for (let i = 0; i < 5; i++) {
+        await hub.broadcast("kept", `${i}${"x".repeat(600)}`);
+        await hub.broadcast("typing", i, { transient });
+        await turn();
+      }
+      let text = "";
+      while (!text.includes("data: 4x")) {
+        text += await next();
+        await hub.broadcast("typing", "late", { transient });
+      }
+      // The first two came while it had room.
+      assert(!/^data: ([2-4]|late)$/m.test(text), text.replace(/x+/g, "x"));
+      const last = reader.read();
+      await until(() => hub.stats().lagging === 0, "caught up");
+      await hub.broadcast("typing", "live", { transient });
+      assertEquals(decoder.decode((await last).value), "event: typing\ndata: live\n\n");
+      await reader.cancel();
+    }));
+
+  test("they take no room: a hundred thousand of them push nothing out, and hold no memory", () =>
+    withHub({ history: { events: 10 } }, async (hub) => {
+      const from = hub.cursor();
+      for (let i = 0; i < 10; i++) await hub.send("ada", "kept", i);
+      const { historyBytes } = hub.stats();
+      for (let i = 0; i < 100_000; i++) {
+        await hub.send("ada", "typing", i, { transient: true, key: `${i % 50}` });
+        if (i % 1_000 === 0) await turn();
+      }
+      await turn();
+      assertEquals(hub.stats().historyEvents, 10);
+      assertEquals(hub.stats().historyBytes, historyBytes);
+      const reader = hub.subscribe("ada", { lastEventId: from }).getReader();
+      let text = "";
+      while (!text.includes("data: 9\n")) {
+        text += new TextDecoder().decode((await reader.read()).value);
+      }
+      assertEquals(text.match(/^data: .*/gm), Array.from({ length: 10 }, (_, i) => `data: ${i}`));
+      await reader.cancel();
+    }));
 });
 
 describe("what the hub tells of", () => {
