@@ -38,7 +38,7 @@ ${exported.join("")}
   const sessions: { find(id: string | null): Promise<Login | undefined> };
   const request: Request;
   const session: string, sessionId: string, url: string, cursor: string;
-  const percent: number;
+  const percent: number, x: number, y: number;
   const documents: string[];
   const known: Set<string>;
   const bar: HTMLProgressElement;

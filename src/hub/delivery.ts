@@ -399,7 +399,7 @@ export class Delivery extends Places {
       const { session, group } = connection;
       const change = this.#changes.next(session, from);
       const to = Math.min(end, change?.position ?? end);
-      const own = { from, to, limit: range.limit };
+      const own = { ...range, from, to };
       const { chunk, position } = this.#window.read(session, group.audience, own, false);
       if (chunk !== undefined) {
         if (!connection.ready) return this.#fallBehind(connection, from);
@@ -581,19 +581,6 @@ export class Delivery extends Places {
 
   /** A connection gets nothing of what comes before `upTo`: what counts there is what it subscribes to then. */
   #skipChanges(connection: Connection, upTo: number): void {
-    console.error(
-      "SKIP",
-      connection.session,
-      connection.cursor,
-      connection.lagging,
-      connection.isLost,
-      connection.rewind,
-      upTo,
-      this.#settled,
-      this.#flushed,
-      connection.openedAt,
-      [...connection.group.audience.channels],
-    );
     const { session, rewind, cursor, openedAt, lagging, isLost } = connection;
     // Up to here, changes were applied to those that are not behind. One that is ahead of this server stands beyond it.
     const applied = Math.max(openedAt, this.#settled);
