@@ -28,6 +28,7 @@ ${exported.join("")}
     documentLocked: { by: string };
     fileChanged: { fileId: string };
     taskCompleted: { file: string };
+    typing: { by: string };
   }
   type Login = import("streamside").Identity & { documents: Set<string>; mayWrite(channel: string): boolean };
 
@@ -38,7 +39,7 @@ ${exported.join("")}
   const sessions: { find(id: string | null): Promise<Login | undefined> };
   const request: Request;
   const session: string, sessionId: string, url: string, cursor: string;
-  const percent: number, x: number, y: number;
+  const percent: number;
   const documents: string[];
   const known: Set<string>;
   const bar: HTMLProgressElement;

@@ -468,6 +468,26 @@ const CHECKS: Record<string, Check> = {
     equal(entries.map(({ record }) => record.data), ["a", "b", "c", "c"], "what was told");
   },
 
+  async "tells what is transient in its place, and need not hold it"(scene) {
+    const follower = await scene.follow();
+    const transient = { ...event("transient"), transient: true } as const;
+    await scene.append("a");
+    const place = await scene.within(scene.log.append(transient), "append");
+    const [last] = await scene.append("b");
+    const entries = await scene.told(follower, 3);
+    equal(entries.map(({ record }) => record.data), ["a", "transient", "b"], "what was told");
+    equal(entries.map(({ record }) => record.transient), [undefined, true, undefined], "transient");
+    equal(placeOf(entries[1]!), placeOf(place), "the place of what is transient");
+    const read = await scene.readAll(follower.life.head);
+    const held = read.filter(({ record }) => record.transient !== true);
+    equal(held.map(({ record }) => record.data), ["a", "b"], "what was read");
+    if (place.tag !== undefined) {
+      equal(read.length, 3, "how many entries a log that gives tags holds");
+    }
+    const after = await scene.readAll(placeOf(place));
+    equal(after.map(placeOf), [placeOf(last!)], "what comes after its place");
+  },
+
   async "is one service for two hubs: what is sent on one arrives on the other"(scene) {
     const { hubs, client } = await twoHubs(scene);
     const got: string[] = [];

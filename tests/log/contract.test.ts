@@ -93,6 +93,14 @@ const FAULTS: Record<string, Fault> = {
     found: /tells each entry once/,
     says: /50 entries are told \(49 were\)/,
   },
+  "what is transient is not told": {
+    log: (log) =>
+      telling(log, (follower) => ({
+        appended: (entries) => follower.appended(entries.filter(({ record }) => !record.transient)),
+      })),
+    found: /tells what is transient/,
+    says: /3 entries are told \(2 were\)/,
+  },
   "an entry is left out for those who come while others append": {
     log(log) {
       let followers = 0;
