@@ -401,9 +401,9 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    * @throws {StreamsideError} `invalid-argument`, `log-unavailable` (call it again), `closed`
    * @example
    * ```ts
-   * await rooms.add(session, "room-7");
-   * await hub.join(session, "room-7");
-   * await hub.publish("room-7", "entered", { name: "Ada" });
+   * // First wherever `authenticate` looks the session's channels up, then:
+   * await hub.join("session-1", "document-7");
+   * await hub.publish("document-7", "fileChanged", { fileId: "7" });
    * ```
    */
   join(session: string, channel: string): Promise<void>;

@@ -64,7 +64,8 @@ const expected: Record<string, (Run | Elsewhere)[] | string> = {
   "bench/README.md": [
     {
       text: ["", " -- cpu rate", " -- --write cpu", " -- --quick", " -- --rounds 5 send"]
-        .map((options) => `npm run bench${options}`).join("\n"),
+        .map((options) => `npm run bench${options}`)
+        .concat("npm run bench:logs", "npm run bench:runs").join("\n"),
       because: "it takes minutes of a quiet machine, and the first writes into the page",
     },
   ],
