@@ -29,10 +29,10 @@ export interface AppendOptions {
   /** How many records go in one batch, at most. */
   readonly batch: number;
   /**
-   * Writes records, in order, and gives their places. It is called again with the same array when it rejects with an
-   * error that may pass, and has to see to it that nothing stands twice then.
+   * Writes records, in order, and gives their places, or the error of one that is refused. It is called again with the
+   * same array when it rejects with an error that may pass, and has to see to it that nothing stands twice then.
    */
-  write(batch: readonly PendingRecord[]): Promise<readonly LogPosition[]>;
+  write(batch: readonly PendingRecord[]): Promise<readonly (LogPosition | StreamsideError)[]>;
   /** Whether an error of `write` may pass by itself. */
   mayPass(error: unknown): boolean;
 }
@@ -131,9 +131,9 @@ export class Appends {
     // Once nobody waits for any of it, it is not tried again. Until then it is tried whole: it may be in the log already.
     for (let attempt = 1; batch.some((waiting) => !waiting.isSettled); attempt++) {
       try {
-        const positions = await this.#options.write(batch);
+        const outcomes = await this.#options.write(batch);
         this.#failure = undefined;
-        batch.forEach((waiting, i) => this.#settle(waiting, positions[i]!));
+        batch.forEach((waiting, i) => this.#settle(waiting, outcomes[i]!));
         return;
       } catch (error) {
         this.#failure = error;
