@@ -98,12 +98,12 @@ export class NatsServer {
     });
   }
 
-  /** Starts it, with what its directory holds. Resolves when it answers. */
-  async start(): Promise<void> {
+  /** Starts it, with what its directory holds, and with more options. Resolves when it answers. */
+  async start(...more: string[]): Promise<void> {
     const program = find(NATS);
     assert(program !== undefined, "no nats-server on PATH");
     const own = ["--addr", "127.0.0.1", "--port", `${this.port}`, "--store_dir", this.store];
-    this.#process = spawn(program, [...own, ...this.#options], {
+    this.#process = spawn(program, [...own, ...this.#options, ...more], {
       stdio: ["ignore", "ignore", process.env.NATS_LOG ? "inherit" : "ignore"],
     });
     await within(this.#answers(), "nats-server to answer");

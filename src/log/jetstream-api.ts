@@ -460,7 +460,7 @@ function lostOnTheWay(): JetStreamRefusal {
 function refusalOf(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof JetStreamRefusal) return error;
   const names = [error.name, (error.cause as Error | undefined)?.name];
-  if (names.includes("NoRespondersError")) {
+  if (names.some((name) => name?.startsWith("NoResponders"))) {
     return new JetStreamRefusal(NO_RESPONDERS, error.message);
   }
   if (names.includes("TimeoutError")) return new JetStreamRefusal(NO_ANSWER, error.message);
