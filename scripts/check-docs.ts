@@ -26,6 +26,7 @@ const entries: Record<string, string> = {
   "streamside/client": "src/client/mod.ts",
   "streamside/client.browser": "src/client/mod.ts",
   "streamside/node": "src/node/mod.ts",
+  "streamside/jetstream": "src/log/jetstream.ts",
   "streamside/redis": "src/log/redis.ts",
   "streamside/testing": "src/testing.ts",
 };

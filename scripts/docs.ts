@@ -36,6 +36,7 @@ if (command !== "preview") {
     "mod.ts",
     "src/client/mod.ts",
     "src/node/mod.ts",
+    "src/log/jetstream.ts",
     "src/log/redis.ts",
     "src/testing.ts",
   ];

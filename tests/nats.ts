@@ -4,7 +4,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect as connectSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,9 +18,17 @@ import { within } from "./server-helpers.ts";
 /** The program. */
 export const NATS = "nats-server";
 
-/** Starts a server with these options; without any, with JetStream. */
-export async function startNats(options?: readonly string[]): Promise<NatsServer> {
+/** Starts a server with these options, without any with JetStream, and with this configuration. */
+export async function startNats(
+  options: readonly string[] = ["--jetstream"],
+  configuration?: string,
+): Promise<NatsServer> {
   const directory = await mkdtemp(join(tmpdir(), "streamside-nats-"));
+  if (configuration !== undefined) {
+    const file = join(directory, "nats.conf");
+    await writeFile(file, configuration);
+    options = [...options, "--config", file];
+  }
   const server = new NatsServer(await freePort(), directory, options);
   await server.start();
   return server;
@@ -72,7 +80,7 @@ export class NatsServer {
   readonly #options: readonly string[];
   #process: ChildProcess | undefined;
 
-  constructor(port: number, directory: string, options: readonly string[] = ["--jetstream"]) {
+  constructor(port: number, directory: string, options: readonly string[]) {
     this.port = port;
     this.directory = directory;
     this.#options = options;
@@ -98,12 +106,12 @@ export class NatsServer {
     });
   }
 
-  /** Starts it, with what its directory holds, and with more options. Resolves when it answers. */
-  async start(...more: string[]): Promise<void> {
+  /** Starts it, with what its directory holds. Resolves when it answers. */
+  async start(): Promise<void> {
     const program = find(NATS);
     assert(program !== undefined, "no nats-server on PATH");
     const own = ["--addr", "127.0.0.1", "--port", `${this.port}`, "--store_dir", this.store];
-    this.#process = spawn(program, [...own, ...this.#options, ...more], {
+    this.#process = spawn(program, [...own, ...this.#options], {
       stdio: ["ignore", "ignore", process.env.NATS_LOG ? "inherit" : "ignore"],
     });
     await within(this.#answers(), "nats-server to answer");
@@ -131,6 +139,7 @@ export class NatsServer {
     const child = this.#process;
     this.#process = undefined;
     if (child === undefined) return;
+    if (child.exitCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
     process.kill(child.pid!, "SIGKILL");
     await within(ended, "nats-server to end");

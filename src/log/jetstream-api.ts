@@ -459,6 +459,8 @@ function lostOnTheWay(): JetStreamRefusal {
 /** What a connection throws, told apart by name, since it may come from another copy of its package. */
 function refusalOf(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof JetStreamRefusal) return error;
+  // A request wraps it.
+  if ((error.cause as Error | undefined)?.name === "PermissionViolationError") return error.cause;
   const names = [error.name, (error.cause as Error | undefined)?.name];
   if (names.some((name) => name?.startsWith("NoResponders"))) {
     return new JetStreamRefusal(NO_RESPONDERS, error.message);

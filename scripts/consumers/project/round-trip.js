@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 
 /** The entry points that are used here. */
-const used = [".", "./client", "./client.browser", "./node", "./redis", "./testing"];
+const used = [".", "./client", "./client.browser", "./jetstream", "./node", "./redis", "./testing"];
 
 /** `entries`: the modules, by what they are called in `exports` of `package.json`. */
 export async function roundTrip(entries) {
@@ -12,7 +12,8 @@ export async function roundTrip(entries) {
   const { createTestClient, collect } = entries["./testing"];
   const { toNodeListener } = entries["./node"];
 
-  // Without a Redis, it can say no.
+  // Without an engine, they can say no.
+  assert.throws(() => entries["./jetstream"].jetStreamLog({}), { code: "invalid-argument" });
   assert.throws(() => entries["./redis"].redisLog({}), { code: "invalid-argument" });
 
   const hub = createHub();
