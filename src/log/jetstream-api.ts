@@ -302,7 +302,7 @@ export class JetStream {
     signal: AbortSignal,
   ): Promise<never> {
     const inbox = this.#newInbox();
-    const silence = 3 * heartbeat + 1_000;
+    const silence = 3 * heartbeat + 500;
     let consumer: string | undefined;
     let delivered = 0;
     let waiting: StreamMessage[] = [];
@@ -313,7 +313,7 @@ export class JetStream {
     const timer = setInterval(() => {
       if (performance.now() - heard < silence) return;
       end(new JetStreamRefusal(NO_ANSWER, `JetStream has not been heard of for ${silence} ms`));
-    }, silence / 2);
+    }, silence / 4);
     const flush = () => {
       const messages = waiting;
       waiting = [];

@@ -73,9 +73,9 @@ const ANSWER = 5_000;
 /** How long the answers to a batch may take, in ms, before it is sent again. */
 const TRY = 2_000;
 /** How often a consumer says that it is there while nothing comes, in ms. */
-const HEARTBEAT = 1_000;
+const HEARTBEAT = 500;
 /** After how many of them the log looks whether the stream is still the same. */
-const LOOK_EVERY = 10;
+const LOOK_EVERY = 20;
 /** For how long JetStream knows message ids, in ms, unless it holds messages for less. */
 const DUPLICATES = 120_000;
 const NS = 1_000_000;

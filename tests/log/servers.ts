@@ -39,7 +39,7 @@ export class Servers {
   }
 
   async closeAll(): Promise<void> {
-    for (const close of this.#open) await close();
+    await Promise.all([...this.#open].map((close) => close()));
   }
 }
 
