@@ -181,7 +181,8 @@ class JetStreamLog implements Log {
   /** For how long message ids are known, in ms. */
   #window = DUPLICATES;
   #isConnected = true;
-  #isFollowing = false;
+  /** Who follows: one that is stopped goes on to its end beside the next. */
+  #session: object | undefined;
   #hasFailed = false;
   #isClosed = false;
   #following: AbortController | undefined;
@@ -233,12 +234,11 @@ class JetStreamLog implements Log {
   follow(follower: LogFollower): () => void {
     if (this.#isClosed) throw closed();
     this.#followers.add(follower);
-    if (this.#isFollowing) {
+    if (this.#session) {
       if (this.#place) follower.opened(this.#place.epoch, this.#place.head, this.#place.start);
     } else {
       this.#place = undefined;
-      this.#isFollowing = true;
-      void this.#follow();
+      void this.#follow(this.#session = {});
     }
     return () => {
       this.#followers.delete(follower);
@@ -253,7 +253,7 @@ class JetStreamLog implements Log {
   async read(after: LogPosition, limit: number): Promise<readonly LogEntry[] | null> {
     if (this.#isClosed) throw closed();
     try {
-      if (!this.#isFollowing) await this.#look();
+      if (this.#session === undefined) await this.#look();
       // A replica that lags may have less than followers were told.
       for (let attempt = 1; attempt < 5; attempt++) {
         const entries = await this.#read(await this.#located(), after, limit);
@@ -277,7 +277,7 @@ class JetStreamLog implements Log {
   }
 
   #stop(): void {
-    this.#isFollowing = false;
+    this.#session = undefined;
     this.#following?.abort(new JetStreamRefusal(NO_ANSWER, "nobody follows any more"));
     this.#wakeAll();
   }
@@ -460,15 +460,15 @@ class JetStreamLog implements Log {
   // Following
 
   /** Follows the stream until nobody wants it any more. */
-  async #follow(): Promise<void> {
-    for (let attempt = 1; this.#isFollowing; attempt++) {
+  async #follow(session: object): Promise<void> {
+    for (let attempt = 1; this.#session === session; attempt++) {
       const following = this.#following = new AbortController();
       try {
         if (!this.#isConnected || this.#connection.isClosed()) {
           throw new JetStreamRefusal(NO_ANSWER, "there is no connection to NATS");
         }
         await this.#look();
-        if (following.signal.aborted || !this.#isFollowing) continue;
+        if (following.signal.aborted || this.#session !== session) continue;
         this.#heartbeats = 0;
         const heard = () => {
           attempt = 1;
@@ -490,7 +490,7 @@ class JetStreamLog implements Log {
           following.signal,
         );
       } catch (error) {
-        if (!this.#isFollowing) break;
+        if (this.#session !== session) break;
         if (error instanceof Elsewhere) {
           await this.#isDeleted(error.next).catch(() => {});
           continue;
@@ -498,7 +498,7 @@ class JetStreamLog implements Log {
         this.#fail(error);
         if (this.#connection.isClosed()) return;
       }
-      if (this.#isFollowing) await this.#pause(backoff(attempt, RETRY));
+      if (this.#session === session) await this.#pause(backoff(attempt, RETRY));
     }
   }
 

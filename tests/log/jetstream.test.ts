@@ -345,8 +345,15 @@ describe("jetStreamLog", () => {
         const failed: unknown[] = [];
         two.log.follow({ opened() {}, appended() {}, failed: (error) => void failed.push(error) });
         nats.freeze();
-        const late = one.hub.publish("news", "late", "may be there or not");
-        await assertRejects(() => late, StreamsideError, "within 300 ms");
+        // What is sent before it stands still may still get through.
+        const late = async () => {
+          for (;;) await one.hub.publish("news", "late", "may be there or not");
+        };
+        await assertRejects(
+          () => within(late(), "a send to fail"),
+          StreamsideError,
+          "within 300 ms",
+        );
         const pending = two.hub.publish("news", "n", "0");
         // Its heartbeats are missed.
         await until(() => failed.length > 0, "the log to notice");
@@ -560,6 +567,33 @@ describe("jetStreamLog", () => {
       for (const nats of cluster) await nats.close();
     }
   });
+
+  test("followed anew as soon as nobody follows it: it tells from then on, once, and no failure", {
+    skip,
+  }, () =>
+    withServers(async (nats) => {
+      const { log, end } = await logOn(nats);
+      try {
+        for (let round = 0; round < 5; round++) {
+          const told: string[] = [];
+          const failures: unknown[] = [];
+          let opened = false;
+          const stop = log.follow({
+            opened: () => opened = true,
+            appended: (entries) => told.push(...entries.map(({ record }) => record.data)),
+            failed: (error) => failures.push(error),
+          });
+          await until(() => opened, "the log to open");
+          for (const data of ["a", "b"]) await log.append({ to: "*", event: "n", data });
+          await until(() => told.length >= 2, "two entries");
+          stop();
+          assertEquals([told, failures], [["a", "b"], []]);
+        }
+      } finally {
+        await log.close!();
+        await end();
+      }
+    }));
 
   test("what is no connection to NATS is refused, and an option out of range", () => {
     for (const wrong of [undefined, null, {}, Promise.resolve(), "nats://localhost"]) {
