@@ -3,7 +3,7 @@
  *
  * | request | answer |
  * | --- | --- |
- * | `GET {basePath}/subscribe?channel=a&lastEventId=…` | the event stream |
+ * | `GET {basePath}/subscribe?channel=a&lastEventId=…&replay=20` | the event stream |
  * | `GET {basePath}/runs/{channel}` | a run: from its first event, or the last id, to its end |
  * | `POST {basePath}/send` | sends for a client that `authorize` allows it |
  * | `POST {basePath}/test/echo` | with `testEndpoints`: each string back as a `test` event |
@@ -152,6 +152,7 @@ class Routes<I extends Identity, Context> {
   readonly #maxQueryLength: number;
   readonly #authTimeout: number;
   readonly #unavailable: "stream" | "status";
+  readonly #maxReplay: number;
   /** Each path below the base path, its method, and what answers it. */
   readonly #routes = new Map<string, Route<Context>>();
 
@@ -164,6 +165,13 @@ class Routes<I extends Identity, Context> {
     this.#bodyTimeout = delay("bodyTimeout", options.bodyTimeout, 30_000);
     this.#maxQueryLength = bound("maxQueryLength", options.maxQueryLength, 8_192);
     this.#authTimeout = delay("authTimeout", options.authTimeout, 10_000);
+    this.#maxReplay = options.replay === undefined ? hub.maxReplay : options.replay;
+    if (!(typeof this.#maxReplay === "number" && this.#maxReplay >= 0)) {
+      throw new StreamsideError(
+        "invalid-argument",
+        `replay must be a number, 0 or more, got ${quote(this.#maxReplay)}.`,
+      );
+    }
     this.#unavailable = options.unavailable ?? "stream";
     if (!["stream", "status"].includes(this.#unavailable)) {
       throw new StreamsideError(
@@ -299,6 +307,7 @@ class Routes<I extends Identity, Context> {
     // First: while everyone is refused and keeps coming back, `authenticate` is not called for each.
     this.#hub.assertAccepting();
     const requestedAt = this.#hub.cursor();
+    const replay = replayOf(url, this.#maxReplay);
     const identity = await this.#authenticate(request, context);
     const named = new Set(url.searchParams.getAll("channel"));
     this.#hub.assertChannels(named.size);
@@ -316,6 +325,7 @@ class Routes<I extends Identity, Context> {
         channels: named.size > 0 ? channels : listOf(identity),
         named: named.size > 0 ? named : undefined,
         lastEventId,
+        replay,
         requestedAt,
         expires: identity.expires,
       }));
@@ -550,6 +560,16 @@ function pathOf(basePath: string): string {
 function lastEventIdOf(request: Request, url: URL): string | null {
   const header = request.headers.get("Last-Event-ID");
   return header ? textOf(header) : url.searchParams.get("lastEventId");
+}
+
+/** With how many held events a stream is to begin. */
+function replayOf(url: URL, most: number): number {
+  const text = url.searchParams.get("replay");
+  if (text === null) return 0;
+  if (!/^\d{1,15}$/.test(text)) {
+    throw new Problem(400, "invalid-query", `replay must be a whole number, got ${quote(text)}.`);
+  }
+  return Math.floor(Math.min(Number(text), most));
 }
 
 /** A header's text, if it is UTF-8: `Headers` gives a character for each byte. */

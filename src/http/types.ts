@@ -69,6 +69,11 @@ export interface HandlerOptions<I extends Identity = Identity, Context = unknown
    * Default: `"stream"`.
    */
   readonly unavailable?: "stream" | "status";
+  /**
+   * With how many held events a request may begin, by `?replay=`: see {@link SubscribeOptions.replay}. More is this many;
+   * with 0, `?replay=` gives none. What is not a whole number is answered with 400. Default: the hub's `maxReplay`.
+   */
+  readonly replay?: number;
   /** Opens `POST {basePath}/test/echo`. Default: false. */
   readonly testEndpoints?: boolean;
   /** Whether this request may see the metrics. `context` as for `authenticate`. Default: there is no metrics route. */

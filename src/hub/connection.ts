@@ -81,6 +81,8 @@ export interface ConnectionStart {
    * not know.
    */
   readonly position: LogPosition | null | undefined;
+  /** Without a position: with how many of the newest held events it begins. Default: 0. */
+  readonly replay?: number | undefined;
   /** See {@link Connection.deadline}. */
   readonly deadline: number;
   /** See {@link Connection.deadlineReason}. */
@@ -119,6 +121,8 @@ export class Connection implements SinkOwner {
    * are not known. `named`: see {@link ConnectionStart.named}.
    */
   rewind: { readonly from: number; readonly named: ReadonlySet<string> | undefined } | undefined;
+  /** Up to here, it gets what is held regardless of what was joined and left: that is over. */
+  replayedTo = 0;
   /** It gets nothing after this position, and ends when it has come to it. */
   endsAt: number = Infinity;
   readonly #owner: ConnectionOwner;

@@ -236,15 +236,49 @@ export class Delivery extends Places {
       changed(channels, this.#changes.between(session, since, head)),
     );
     const isAnother = start.position != null && this.#isAnother(start.position);
-    const begun = isAnother ? { ...start, position: null } : start;
+    const { replay = 0 } = start;
+    const begun = isAnother
+      ? { ...start, position: null }
+      : start.position === undefined && replay > 0
+      ? { ...start, position: this.#placeBeforeNewest(session, group, replay, head) }
+      : start;
     const connection = new Connection(this, begun, group, head);
     this.registry.add(connection);
     this.watch(connection);
-    if (connection.cursor < head) connection.rewind = { from: head, named };
+    if (start.position === undefined) {
+      if (replay > 0) connection.replayedTo = head;
+      if (replay > 0 && this.#filling !== undefined) {
+        void this.#replayWhenFilled(connection, replay);
+      }
+    } else if (connection.cursor < head) connection.rewind = { from: head, named };
     if (!connection.isLost) this.#rewind(connection);
     // The cursor may come from a server that is ahead of this one. The log itself knows the position.
     if (connection.cursor > head) void this.#readLog(connection);
     return connection;
+  }
+
+  /** The place after which the newest events for a reader begin, up to a position. */
+  #placeBeforeNewest(
+    session: string,
+    { audience }: Group,
+    count: number,
+    upTo: number,
+  ): LogPosition | undefined {
+    return this.#window.placeBeforeNewest(session, audience, count, upTo);
+  }
+
+  /** A hub that has just begun holds little until its window is filled. */
+  async #replayWhenFilled(connection: Connection, count: number): Promise<void> {
+    connection.askLog();
+    const window = this.#window;
+    await this.#filling;
+    if (connection.ended || window !== this.#window) return;
+    const { session, group, replayedTo } = connection;
+    const place = this.#placeBeforeNewest(session, group, count, replayedTo);
+    connection.cursor = place?.position ?? replayedTo;
+    connection.place = place;
+    connection.lag();
+    this.catchUp(connection);
   }
 
   /** Whether the entry at a place is another one, as far as the window knows; else the log is asked. */
@@ -256,8 +290,12 @@ export class Delivery extends Places {
   }
 
   /** The first bytes of a stream: how long to wait before reconnecting, and where it goes on from. */
-  protected preamble({ cursor, lagging, isLost, place }: Connection): Chunk {
-    if (isLost) return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
+  protected preamble(connection: Connection): Chunk {
+    const { cursor, lagging, isLost, isAwaiting, place, replayedTo } = connection;
+    // Nor has it an id before it is known which events it begins with.
+    if (isLost || (isAwaiting && cursor === replayedTo)) {
+      return new Chunk(encode(`retry: ${this.#options.retry}\n\n`), 0);
+    }
     // Not the position of a fan-out under way, which may not have reached this connection yet.
     const position = lagging ? cursor : Math.max(cursor, this.#settled);
     const id = place?.position === position
@@ -464,12 +502,13 @@ export class Delivery extends Places {
         this.#lose(connection);
         continue;
       }
-      // Not beyond the last fan-out: a disconnect may be there, before the event that supersedes another.
-      const to = Math.min(this.#flushed, connection.endsAt);
+      // Not beyond the last fan-out: a disconnect may be there, before the event that supersedes another. One that came
+      // before a first visit does not count for that.
+      const to = Math.min(Math.max(this.#flushed, connection.replayedTo), connection.endsAt);
       if (connection.cursor < to) {
         const { session, group, cursor: from } = connection;
         const { maxBufferedBytes: limit } = this.#options;
-        const change = this.#changes.next(session, from);
+        const change = this.#changes.next(session, Math.max(from, connection.replayedTo));
         const range = { from, to: Math.min(to, change?.position ?? to), limit, block: BLOCK };
         const { chunk, position } = this.#window.read(session, group.audience, range, true);
         connection.cursor = position;
@@ -519,7 +558,9 @@ export class Delivery extends Places {
   /** `head`: the window's head when the log was asked. Later entries are not in the answer, or only in part. */
   #deliverFromLog(connection: Connection, entries: readonly EncodedEntry[], head: number): void {
     const { session, group } = connection;
-    const change = entries.map(changeOf).find((change) => change?.session === session);
+    const change = entries.map(changeOf).find((change) =>
+      change?.session === session && change.position > connection.replayedTo
+    );
     const start = Math.min(this.#window.start, connection.endsAt);
     const end = Math.min(start, change?.position ?? start);
     const before = entries.filter((entry) => entry.position <= end);
@@ -529,7 +570,10 @@ export class Delivery extends Places {
       limit: this.#options.maxBufferedBytes,
     };
     // After a later disconnect or change it may not get the event that supersedes another.
-    const next = this.#changes.next(session, Math.max(range.to, this.#changes.start));
+    const next = this.#changes.next(
+      session,
+      Math.max(range.to, this.#changes.start, connection.replayedTo),
+    );
     const upTo = this.knowsChangesAfter(range.to)
       ? Math.min(this.#flushed, connection.endsAt, change?.position ?? next?.position ?? Infinity)
       : range.to;
@@ -581,7 +625,9 @@ export class Delivery extends Places {
 
   /** A connection gets nothing of what comes before `upTo`: what counts there is what it subscribes to then. */
   #skipChanges(connection: Connection, upTo: number): void {
-    const { session, rewind, cursor, openedAt, lagging, isLost } = connection;
+    const { session, rewind, openedAt, lagging, isLost } = connection;
+    const cursor = Math.max(connection.cursor, connection.replayedTo);
+    connection.replayedTo = 0;
     // Up to here, changes were applied to those that are not behind. One that is ahead of this server stands beyond it.
     const applied = Math.max(openedAt, this.#settled);
     const got = lagging ? cursor : Math.max(cursor, this.#settled);

@@ -142,6 +142,7 @@ export interface InternalHub extends Hub {
 class LogHub implements InternalHub {
   readonly [HUB]: string = VERSION;
   readonly maxEventBytes: number;
+  readonly maxReplay: number;
   readonly logger: Logger;
   readonly #log: Log;
   readonly #ownsLog: boolean;
@@ -172,6 +173,7 @@ class LogHub implements InternalHub {
     const logger = options.logger ?? DEFAULT_LOGGER;
     checkMethods("logger", logger, LEVELS);
     this.logger = guarded(logger);
+    this.maxReplay = Math.floor(bound("maxReplay", options.maxReplay, 1_000));
     this.maxEventBytes = bound("maxEventBytes", options.maxEventBytes, 1024 * 1024);
     const heartbeat = heartbeatOf(options.heartbeat);
     this.#retry = Math.round(bound("retry", options.retry, 2_000));
@@ -311,6 +313,7 @@ class LogHub implements InternalHub {
     checkName("session", session);
     const channels = channelsOf(options);
     const lastEventId = lastEventIdOf(options);
+    const replay = Math.min(replayOf(options), this.maxReplay);
     const { deadline, deadlineReason } = this.#deadline(options.expires);
     this.assertAccepting();
     const since = this.#assertConnected(session, options.requestedAt);
@@ -322,6 +325,7 @@ class LogHub implements InternalHub {
       channels,
       named: options.named,
       position: lastEventId === undefined ? undefined : parseCursor(epoch, lastEventId) ?? null,
+      replay: lastEventId === undefined ? replay : 0,
       deadline,
       deadlineReason,
     };
@@ -812,6 +816,12 @@ function channelsOf({ channels }: SubscribeOptions): Set<string> {
   const names = new Set(channels);
   for (const name of names) checkName("channel", name);
   return names;
+}
+
+function replayOf({ replay = 0 }: SubscribeOptions): number {
+  if (Number.isSafeInteger(replay) && replay >= 0) return replay;
+  const got = typeof replay === "number" ? replay : quote(replay);
+  throw invalid(`replay must be a whole number, 0 or more, got ${got}.`);
 }
 
 function lastEventIdOf({ lastEventId }: SubscribeOptions): string | undefined {

@@ -60,6 +60,8 @@ export interface HubOptions {
   readonly onSessionLimit?: "refuse" | "close-oldest";
   /** How many channels one request may subscribe to; {@link Hub.join} may add to them. Default: 100. */
   readonly maxChannelsPerConnection?: number;
+  /** How many held events a stream may begin with: see {@link SubscribeOptions.replay}. Default: 1 000. */
+  readonly maxReplay?: number;
   /** How many bytes are handed to one connection before it must take them. Default: 65 536. */
   readonly maxBufferedBytes?: number;
   /**
@@ -123,6 +125,12 @@ export interface SubscribeOptions {
   readonly channels?: Iterable<string>;
   /** Where to go on: the id of the last event that was seen, or {@link Hub.cursor}. Default: from now on. */
   readonly lastEventId?: string | null;
+  /**
+   * A first visit begins with the newest so many of the events that this process holds for it, oldest first; those that
+   * a newer one with the same key supersedes are left out and not counted. The channels of now count for all of them.
+   * More than `maxReplay` is `maxReplay`. With a `lastEventId` it is ignored. A whole number. Default: 0.
+   */
+  readonly replay?: number;
   /**
    * Where the log stood when the request came in: {@link Hub.cursor}, taken before anything is awaited. A session that
    * was disconnected since then gets no stream, so a check that was under way does not let in a session that has logged
@@ -438,6 +446,9 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
 
   /** True once {@link Hub.close} was called: new subscribers are refused. */
   readonly draining: boolean;
+
+  /** How many held events a stream may begin with. */
+  readonly maxReplay: number;
 
   /** The largest event it takes, in bytes. */
   readonly maxEventBytes: number;

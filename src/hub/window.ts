@@ -267,6 +267,46 @@ export class LogWindow {
     return this.#read([...audience.addresses, own], session, range, latest);
   }
 
+  /**
+   * The place after which the newest `count` events for a reader begin, up to a position, without those that a newer one
+   * supersedes; `undefined` if there are none. It goes back from the newest ones, as far as it has to.
+   */
+  placeBeforeNewest(
+    session: string,
+    audience: Audience,
+    count: number,
+    upTo: number,
+  ): LogPosition | undefined {
+    const queues: { queue: EntryQueue; next: number }[] = [];
+    for (const address of [...audience.addresses, sessionAddress(session)]) {
+      const queue = this.#queue(address);
+      const next = queue ? queue.indexAfter(upTo) - 1 : -1;
+      if (queue && next >= 0) queues.push({ queue, next });
+    }
+    const keys = new Set<string>();
+    let oldest: number | undefined;
+    for (let found = 0; found < count && queues.length > 0;) {
+      let newest = queues[0]!;
+      for (const candidate of queues) {
+        if (candidate.queue.at(candidate.next).position > newest.queue.at(newest.next).position) {
+          newest = candidate;
+        }
+      }
+      const { to, key, except, instruction, position } = newest.queue.at(newest.next);
+      if (--newest.next < 0) queues.splice(queues.indexOf(newest), 1);
+      if (instruction !== undefined || except?.has(session)) continue;
+      if (key !== undefined) {
+        // No address holds a line break.
+        const name = `${to}\n${key}`;
+        if (keys.has(name)) continue;
+        keys.add(name);
+      }
+      oldest = position;
+      found++;
+    }
+    return oldest === undefined ? undefined : this.#history.placeBefore(oldest);
+  }
+
   #has(address: Address, range: ReadRange): boolean {
     return hasAny(this.#queue(address), range) ||
       (range.live === true && hasAny(this.#passing.of(address), range));

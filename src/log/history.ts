@@ -186,6 +186,14 @@ export class BoundedHistory {
     }
   }
 
+  /** The place of the entry before the one at a position; where the history begins, what comes before it. */
+  placeBefore(position: number): LogPosition {
+    const index = this.entries.indexAfter(position - 1) - 1;
+    if (index < 0) return { position: this.#start, tag: this.#startTag };
+    const { position: before, tag } = this.entries.at(index);
+    return { position: before, tag };
+  }
+
   /** The head goes on to a position without an entry. */
   skip(position: number): void {
     if (position > this.#head) this.#head = position;

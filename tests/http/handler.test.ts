@@ -7,6 +7,7 @@ import { describe, test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   createHandler,
+  createHub,
   type HandlerOptions,
   type Log,
   type LogFollower,
@@ -182,6 +183,34 @@ describe("subscribe", () => {
         assertEquals(await reader.data(1), ["1"]);
       },
     );
+  });
+
+  test("replay: at most what the handler allows; 400 for what is not a whole number", async () => {
+    for (const replay of [2, 0]) {
+      await withService({ handler: { replay } }, async (service) => {
+        for (let i = 0; i < 5; i++) await service.hub.send("ada", "e", i);
+        const reader = await service.subscribe("ada", "?replay=4");
+        await service.hub.send("ada", "e", "live");
+        assertEquals(await reader.data(replay + 1), [...["3", "4"].slice(2 - replay), "live"]);
+        for (const value of ["", "-1", "1.5", "1e3", "all", "0x10", "9".repeat(40)]) {
+          const { detail } = await problem(
+            service.get("ada", `?replay=${value}`),
+            400,
+            "invalid-query",
+          );
+          assertStringIncludes(detail, "replay");
+        }
+      });
+    }
+    for (const replay of [-1, NaN, "2", null]) {
+      const hub = createHub();
+      assertThrows(
+        () => createHandler(hub, { authenticate: () => null, replay: replay as number }),
+        StreamsideError,
+        "replay",
+      );
+      await hub.close();
+    }
   });
 
   test("204 when `enabled` is false, whoever asks; the other routes go on", () =>

@@ -16,6 +16,9 @@ import {
   type Hub,
   type HubEvents,
   type LogFollower,
+  type LogPosition,
+  type LogRecord,
+  memoryLog,
   StreamsideError,
 } from "../../mod.ts";
 import { CONNECT, type InternalHub } from "../../src/hub/hub.ts";
@@ -161,6 +164,39 @@ for (const [name, serve] of Object.entries(servers)) {
         assertEquals(await untilMark(await back(from)), ["kept:1", "kept:3", "kept:7"]);
         assertEquals(await untilMark(await back(id(1))), ["kept:3", "kept:7"], "its id is a place");
         assertEquals(await untilMark(await back(id(6))), []);
+      }));
+
+    test("replay: a first visit begins with the newest held events that are addressed to it", () =>
+      withService({ serve }, async (service) => {
+        const { hub } = service;
+        const send = async (i: number) => {
+          await hub.publish("news", "n", i);
+          await hub.publish("sport", "s", i);
+          await hub.send("ada", "own", i);
+          await hub.send("grace", "own", i);
+          await hub.broadcast("all", i, { except: "ada" });
+          await hub.publish("news", "not", i, { except: ["ada"] });
+          await hub.publish("news", "key", i, { key: "k" });
+          await hub.publish("news", "typing", i, { transient: true });
+        };
+        for (let i = 0; i < 10; i++) await send(i);
+        const get = (query: string) => service.subscribe("ada", `?channel=news&${query}`);
+        const readers = {
+          none: await get("replay=0"),
+          one: await get("replay=1"),
+          five: await get("replay=5"),
+          all: await get("replay=999999999"),
+          resumed: await get(`replay=5&lastEventId=${hub.cursor()}`),
+        };
+        await hub.publish("news", "live", 1);
+        await mark(service);
+        const all = Array.from({ length: 10 }, (_, i) => [`n:${i}`, `own:${i}`]).flat();
+        const expected = [...all, "key:9"];
+        assertEquals(await untilMark(readers.none), ["live:1"]);
+        assertEquals(await untilMark(readers.one), ["key:9", "live:1"]);
+        assertEquals(await untilMark(readers.five), [...expected.slice(-5), "live:1"]);
+        assertEquals(await untilMark(readers.all), [...expected, "live:1"]);
+        assertEquals(await untilMark(readers.resumed), ["live:1"]);
       }));
 
     test("a mixed burst arrives at each reader in the order it was sent", () =>
@@ -460,6 +496,7 @@ describe("what is refused", () => {
           { maxConnections: value },
           { maxConnectionsPerSession: value },
           { maxChannelsPerConnection: value },
+          { maxReplay: value },
           { maxBufferedBytes: value },
           { stallTimeout: value },
           { maxAge: value },
@@ -927,6 +964,87 @@ describe("heartbeats that are events", () => {
       const error = assertThrows(() => createHub({ heartbeat: { event } }), StreamsideError);
       assertEquals(error.code, "invalid-event");
     }
+  });
+});
+
+describe("replay", () => {
+  const decoder = new TextDecoder();
+  /** The data of a stream's events, until there are so many. */
+  async function dataOf(stream: ReadableStream<Uint8Array>, count: number): Promise<string[]> {
+    const reader = stream.getReader();
+    const data = () => text.match(/(?<=^event: e\ndata: ).*/gm) ?? [];
+    let text = "";
+    while (data().length < count) text += decoder.decode((await reader.read()).value);
+    await reader.cancel();
+    return data().map((each) => each.replace(/x+$/, ""));
+  }
+
+  test("maxReplay is the most; what is not a whole number is refused", () =>
+    withHub({ maxReplay: 3 }, async (hub) => {
+      for (let i = 0; i < 5; i++) await hub.send("ada", "e", i);
+      assertEquals(await dataOf(hub.subscribe("ada", { replay: 100 }), 3), ["2", "3", "4"]);
+      assertEquals(await dataOf(hub.subscribe("ada", { replay: 2 }), 2), ["3", "4"]);
+      for (const replay of [-1, 1.5, NaN, Infinity, "3", true, {}]) {
+        const error = assertThrows(
+          () => hub.subscribe("ada", { replay: replay as number }),
+          StreamsideError,
+        );
+        assertEquals(error.code, "invalid-argument");
+      }
+    }));
+
+  test("a slow reader gets all of it, chunk by chunk, then what came meanwhile", () =>
+    withHub({ maxBufferedBytes: 1_000 }, async (hub) => {
+      for (let i = 0; i < 50; i++) await hub.send("ada", "e", `${i}${"x".repeat(400)}`);
+      const stream = hub.subscribe("ada", { replay: 20 });
+      for (let i = 50; i < 60; i++) {
+        await hub.send("ada", "e", i);
+        await turn();
+      }
+      assertEquals(await dataOf(stream, 30), Array.from({ length: 30 }, (_, i) => `${30 + i}`));
+    }));
+
+  test("the channels of now count: also for what was sent before a join, and after a leave that is over", () =>
+    withHub({}, async (hub) => {
+      await hub.publish("news", "e", "before");
+      await hub.join("ada", "news");
+      await hub.publish("news", "e", "joined");
+      await hub.leave("ada", "news");
+      await hub.publish("news", "e", "left");
+      const stream = hub.subscribe("ada", { channels: ["news"], replay: 10 });
+      await hub.publish("news", "e", "live");
+      assertEquals(await dataOf(stream, 4), ["before", "joined", "left", "live"]);
+      const other = hub.subscribe("ada", { channels: ["news"], replay: 10 });
+      await hub.leave("ada", "news");
+      await hub.publish("news", "e", "not");
+      await hub.send("ada", "e", "own");
+      assertEquals(await dataOf(other, 5), ["before", "joined", "left", "live", "own"]);
+    }));
+
+  test("a hub that starts on a log with a history waits until it holds it", async () => {
+    const log = memoryLog();
+    let open = () => {};
+    const opened = new Promise<void>((resolve) => open = resolve);
+    const slow = {
+      follow: (follower: LogFollower) => log.follow(follower),
+      append: (record: LogRecord) => log.append(record),
+      read: async (after: LogPosition, limit: number) => {
+        await opened;
+        return await log.read(after, limit);
+      },
+    };
+    for (let i = 0; i < 5; i++) await log.append({ to: "@ada", event: "e", data: `${i}` });
+    await withHub({ log: slow }, async (hub) => {
+      const data = dataOf(hub.subscribe("ada", { replay: 3 }), 5);
+      const early = hub.subscribe("ada", { replay: 3 }).getReader();
+      assertEquals(decoder.decode((await early.read()).value), "retry: 2000\n\n", "no id as yet");
+      await early.cancel();
+      await hub.send("ada", "e", 5);
+      await turn();
+      open();
+      await hub.send("ada", "e", 6);
+      assertEquals(await data, ["2", "3", "4", "5", "6"]);
+    });
   });
 });
 
