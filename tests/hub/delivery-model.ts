@@ -18,7 +18,8 @@ import { type Block, parseBlock } from "../server-helpers.ts";
 /** Whom something was sent to. A disconnect, a join and a leave take a place in the log too, and go to nobody. */
 export type Target =
   | { readonly kind: "join" | "leave"; readonly name: string; readonly channel: string }
-  | { readonly kind: "session" | "channel" | "disconnect"; readonly name: string }
+  | { readonly kind: "session" | "disconnect"; readonly name: string }
+  | { readonly kind: "channel"; readonly name: string; readonly except?: ReadonlySet<string> }
   | { readonly kind: "all"; readonly except: ReadonlySet<string> };
 
 /** Something that was sent. */
@@ -26,6 +27,7 @@ export interface Sent {
   readonly position: number;
   readonly to: Target;
   readonly key: string | undefined;
+  readonly transient?: boolean;
   readonly event: string;
   readonly data: string;
   readonly time: number;
@@ -75,17 +77,21 @@ export class Life {
   readonly #bounds: Required<HistoryOptions>;
   readonly #stride: number;
   readonly #hasTags: boolean;
+  readonly #holdsTransient: boolean;
   /** How far each hub was told of it when the next life began. */
   told: readonly number[] = [];
   #start = 0;
   #bytes = 0;
+  /** How many entries after the start a log holds. */
+  #held = 0;
 
-  constructor(epoch: string, number: number, { bounds, stride, hasTags }: Ledger) {
+  constructor(epoch: string, number: number, { bounds, stride, hasTags, holdsTransient }: Ledger) {
     this.epoch = epoch;
     this.number = number;
     this.#bounds = bounds;
     this.#stride = stride;
     this.#hasTags = hasTags;
+    this.#holdsTransient = holdsTransient;
   }
 
   /** The id of a position. Between two entries there is no tag. */
@@ -112,23 +118,40 @@ export class Life {
   add(sent: Omit<Sent, "position" | "bytes" | "time">): Sent {
     const position = this.head + this.#stride;
     const encoded = encodedBytes(sent.event, sent.data, this.idOf(position));
-    const except = sent.to.kind === "all" ? sent.to.except : [];
+    const except = "except" in sent.to ? sent.to.except ?? [] : [];
     const bytes = encoded + overhead(logAddress(sent.to), sent.key, except);
     const added = { ...sent, position, bytes, time: Date.now() };
     this.sent.push(added);
-    this.#bytes += bytes;
+    if (this.#isHeld(added)) {
+      this.#bytes += bytes;
+      this.#held++;
+    }
     return added;
+  }
+
+  #isHeld({ transient }: Sent): boolean {
+    return !transient || this.#holdsTransient;
+  }
+
+  /** What comes right before an entry, of all that a log holds. */
+  before(position: number): number {
+    let index = position / this.#stride - 1;
+    while (index > 0 && !this.#isHeld(this.sent[index - 1]!)) index--;
+    return index * this.#stride;
   }
 
   /** The log does not have to hold what is up to here. */
   start(): number {
-    for (; this.#start < this.sent.length; this.#start++) {
-      const oldest = this.sent[this.#start]!;
+    for (let next = this.#start; next < this.sent.length; next++) {
+      const oldest = this.sent[next]!;
+      if (!this.#isHeld(oldest)) continue;
       const { events, bytes, age } = this.#bounds;
-      const isOver = this.sent.length - this.#start > events || this.#bytes > bytes ||
+      const isOver = this.#held > events || this.#bytes > bytes ||
         oldest.time < Date.now() - age;
       if (!isOver) break;
       this.#bytes -= oldest.bytes;
+      this.#held--;
+      this.#start = next + 1;
     }
     return this.#start * this.#stride;
   }
@@ -141,13 +164,21 @@ export class Ledger {
   readonly stride: number;
   /** The log gives tags. */
   readonly hasTags: boolean;
+  /** The log holds what is transient like anything else. */
+  readonly holdsTransient: boolean;
   readonly #lives = new Map<string, Life>();
   #life!: Life;
 
-  constructor(bounds: Required<HistoryOptions>, stride = 1, hasTags = false) {
+  constructor(
+    bounds: Required<HistoryOptions>,
+    stride = 1,
+    hasTags = false,
+    holdsTransient = false,
+  ) {
     this.bounds = bounds;
     this.stride = stride;
     this.hasTags = hasTags;
+    this.holdsTransient = holdsTransient;
   }
 
   /** All lives so far, in their order. */
@@ -413,6 +444,12 @@ export interface Subscription {
   readonly lastEventId: string | undefined;
   /** Where it begins if it does not resume. */
   readonly head: Place;
+  /** With how many held events it begins if it does not resume. Default: 0. */
+  readonly replay?: number;
+  /** Up to here, its hub had handed everything out when it was opened. Default: 0. */
+  readonly handedOut?: number;
+  /** What its hub holds is all after this position, or more; for a replay. Default: 0. */
+  readonly windowStart?: number;
 }
 
 /** What one connection has to get. */
@@ -431,6 +468,8 @@ export class Account {
   /** It has to get every event after this position, also superseded ones. */
   #completeFrom = Infinity;
   #lags = false;
+  /** What is transient and was sent before is not for it, in the life in which it was opened. */
+  #liveFrom: number;
   #opened = false;
   #text = "";
   #decoder = new TextDecoder();
@@ -449,6 +488,7 @@ export class Account {
     this.lastEventId = lastEventId;
     const resumed = lastEventId === undefined ? head : ledger.place(lastEventId);
     this.#at = resumed?.life === head.life ? resumed : undefined;
+    this.#liveFrom = subscription.handedOut ?? 0;
     // Also an id that no log gave stands for a position, until the log says that it knows nothing of it.
     const [, epoch, digits] = /^([^-]+)-(0|[1-9]\d*)(?:-|$)/.exec(lastEventId ?? "") ?? [];
     this.#begins = this.#at
@@ -456,6 +496,20 @@ export class Account {
       : epoch === head.life.epoch
       ? [Number(digits)]
       : [];
+    if (lastEventId === undefined && subscription.replay) this.#replays(subscription.replay);
+  }
+
+  /** It begins with the newest held events of those that are addressed to it. */
+  #replays(replay: number): void {
+    const { head: { life, position: head } } = this.#subscription;
+    const held = life.between(0, head).filter((sent) =>
+      !sent.transient && this.#isAddressed(life, sent) === true &&
+      !this.#isSuperseded(life, sent, head)
+    );
+    const first = held.slice(-replay)[0];
+    if (!first) return;
+    this.#at = { life, position: life.before(first.position) };
+    this.lag();
   }
 
   /** It lags, or may: superseded events may be left out from now on. */
@@ -522,6 +576,7 @@ export class Account {
     }
     const { head } = this.#subscription;
     if (place.life === head.life) {
+      this.#liveFrom = Math.min(this.#liveFrom, place.position);
       // Of a reader that was ahead of its hub, the hub knows nothing but what came since.
       const known = this.#begins.filter((begin) => begin <= place.position);
       this.#begins = [...known, Math.min(place.position, head.position)];
@@ -533,9 +588,30 @@ export class Account {
     this.resets++;
   }
 
+  /** It goes to those who are live, and so not to who comes after it was sent. */
+  #transient({ event, data }: Block): void {
+    const at = this.#at;
+    const { life } = this.#ledger;
+    const sent = life.sent.find((sent) =>
+      sent.transient && sent.event === event && sent.data === data
+    );
+    if (!at || !sent) return this.#fault(`${quote({ event, data })} without an id`);
+    const { head } = this.#subscription;
+    if (this.#isAddressed(life, sent) === false) {
+      this.#fault(`got ${this.#describe(sent)} of somebody else`);
+    }
+    if (life === head.life && sent.position <= this.#liveFrom) {
+      this.#fault(`got ${this.#describe(sent)}, which is transient, afterwards`);
+    }
+    this.#moveTo({ life, position: sent.position }, sent.position - 1);
+    this.events++;
+  }
+
   #event({ id, event, data }: Block): void {
+    if (id === undefined) return this.#transient({ event, data });
     const place = this.#ledger.place(id ?? "");
     const sent = place?.life.at(place.position);
+    if (sent?.transient) this.#fault(`${this.#describe(sent)} is transient, and has an id`);
     if (!place || !sent) return this.#fault(`an event with the id ${id}`);
     if (sent.event !== event || sent.data !== data) {
       this.#fault(`${id} is ${quote({ event, data })}, not ${this.#describe(sent)}`);
@@ -575,9 +651,18 @@ export class Account {
 
   #required({ life, position }: Place, upTo: number): Sent[] {
     return life.between(position, upTo).filter((sent) =>
-      this.#isAddressed(life, sent) === true &&
+      this.#isAddressed(life, sent) === true && this.#isToCome(life, sent) &&
       (sent.position > this.#completeFrom || !this.#isSuperseded(life, sent))
     );
+  }
+
+  /** What is transient has to come to who keeps up; what is replayed, if its hub holds it. */
+  #isToCome(life: Life, { position, transient }: Sent): boolean {
+    if (transient) return position > this.#completeFrom;
+    const { head, replay = 0, windowStart = 0, lastEventId } = this.#subscription;
+    const isReplayed = life === head.life && position <= head.position &&
+      lastEventId === undefined && replay > 0;
+    return !isReplayed || position > windowStart;
   }
 
   /** Whether it has to get something; `undefined` if it may. */
@@ -589,7 +674,7 @@ export class Account {
       case "session":
         return to.name === session;
       case "channel":
-        return this.#hears(to.name, life, position);
+        return !to.except?.has(session) && this.#hears(to.name, life, position);
       default:
         return false;
     }
@@ -607,7 +692,15 @@ export class Account {
 
   /** Whether it subscribes to a channel at a position; `undefined` if it may. */
   #hears(channel: string, life: Life, position: number): boolean | undefined {
-    const { head } = this.#subscription;
+    const { head, lastEventId, replay = 0, channels } = this.#subscription;
+    if (
+      life === head.life && lastEventId === undefined && replay > 0 && position <= head.position
+    ) {
+      // A replay goes by the channels of now.
+      const since = this.#changes(channel, life, this.#subscription.requestedAt, head.position);
+      const last = since.at(-1);
+      return last ? last.kind === "join" : channels.has(channel);
+    }
     if (life === head.life) return this.#agreed((begin) => this.#heard(channel, begin, position));
     const { told } = head.life;
     const atEnd = this.#agreed((begin) =>
@@ -657,10 +750,10 @@ export class Account {
   }
 
   /** By one that it gets: not after the disconnect that ends it. */
-  #isSuperseded(life: Life, sent: Sent): boolean {
+  #isSuperseded(life: Life, sent: Sent, upTo: number = this.#end(life)): boolean {
     if (sent.key === undefined) return false;
-    return life.between(sent.position, this.#end(life)).some((newer) =>
-      newer.key === sent.key && addressOf(newer.to) === addressOf(sent.to) &&
+    return life.between(sent.position, upTo).some((newer) =>
+      !newer.transient && newer.key === sent.key && addressOf(newer.to) === addressOf(sent.to) &&
       this.#isAddressed(life, newer) !== false
     );
   }
@@ -674,7 +767,7 @@ export class Account {
   }
 
   #describe({ position, to, key }: Sent): string {
-    const except = to.kind === "all" ? [...to.except].map((name) => ` -${name}`).join("") : "";
+    const except = "except" in to ? [...to.except ?? []].map((name) => ` -${name}`).join("") : "";
     return `${position} (to ${addressOf(to)}${except}${key === undefined ? "" : `, key ${key}`})`;
   }
 

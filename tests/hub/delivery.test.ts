@@ -37,7 +37,7 @@ const HEARTBEAT = 15_000;
 
 /** What can happen. Numbers choose among what there is at that moment. */
 type Step =
-  | { do: "send"; hub: number; to: To; key: number; size: number }
+  | { do: "send"; hub: number; to: To; key: number; size: number; transient?: boolean }
   | {
     do: "open";
     hub: number;
@@ -46,6 +46,7 @@ type Step =
     which: number;
     reads: boolean;
     knows: boolean;
+    replay?: number;
   }
   | { do: "ask"; hub: number; reader: number }
   | { do: "stall" | "sip" | "read" | "break"; reader: number }
@@ -58,7 +59,10 @@ type Step =
   | { do: "begin anew" | "answer" }
   | { do: "slow" | "fail" | "refuse"; on: boolean };
 
-type To = { kind: "session" | "channel"; which: number } | { kind: "all"; except: number[] };
+type To =
+  | { kind: "session"; which: number }
+  | { kind: "channel"; which: number; except?: number[] }
+  | { kind: "all"; except: number[] };
 
 /** Where a reader goes on: from what it has, from nowhere, or from ids of all kinds. */
 type From =
@@ -92,7 +96,14 @@ const hub = fc.nat({ max: 1 });
 const reader = fc.nat({ max: 5 });
 const to: fc.Arbitrary<To> = fc.oneof(
   fc.record({ kind: fc.constant("session" as const), which: fc.nat({ max: 2 }) }),
-  fc.record({ kind: fc.constant("channel" as const), which: fc.nat({ max: 1 }) }),
+  fc.record({
+    kind: fc.constant("channel" as const),
+    which: fc.nat({ max: 1 }),
+    except: fc.oneof(
+      { weight: 2, arbitrary: fc.constant<number[]>([]) },
+      fc.array(fc.nat({ max: 2 }), { maxLength: 2 }),
+    ),
+  }),
   fc.record({
     kind: fc.constant("all" as const),
     except: fc.oneof(
@@ -122,6 +133,7 @@ const send = fc.record({
   to,
   key: fc.nat({ max: 4 }),
   size,
+  transient: fc.constantFrom(false, false, false, true),
 });
 const change = fc.record({
   do: fc.constantFrom("join" as const, "join" as const, "leave" as const),
@@ -141,6 +153,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       which: fc.nat(),
       reads: fc.boolean(),
       knows: fc.boolean(),
+      replay: fc.constantFrom(0, 0, 1, 2, 5, 1_000),
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("ask" as const), hub, reader }) },
@@ -255,14 +268,20 @@ class Reader implements Receiver {
   }
 
   /** `knows`: whoever grants its channels knows what was joined and left so far. */
-  open(hub: number, lastEventId: string | undefined, reads: boolean, knows: boolean = false): void {
+  open(
+    hub: number,
+    lastEventId: string | undefined,
+    reads: boolean,
+    knows: boolean = false,
+    replay: number = 0,
+  ): void {
     this.#transport?.break();
     const channels = knows ? this.#world.changed(this.session, this.channels) : this.channels;
     const { ledger, hubs, limit, time, begun } = this.#world;
     const head = this.#world.headOf(hub);
     const asked = this.#asked?.hub === hub ? this.#asked : undefined;
     if (asked) this.#asked = undefined;
-    const options = { channels, lastEventId, requestedAt: asked?.cursor };
+    const options = { channels, lastEventId, requestedAt: asked?.cursor, replay };
     const refusal = asked && this.#refusal(asked.at, head);
     if (refusal) {
       const error = assertThrows(
@@ -282,6 +301,9 @@ class Reader implements Receiver {
         unknown: head.life === begun.life ? begun.position : 0,
         lastEventId,
         head,
+        replay,
+        windowStart: this.#world.windowStart(),
+        handedOut: this.#world.handedOut(hub),
       },
       limit,
     );
@@ -371,6 +393,7 @@ class World {
   failures = 0;
   isClosing = false;
   #number = 0;
+  #handedOut: Place[] = [];
   /** How many disconnects, joins and leaves have not been carried out. */
   #pending = 0;
 
@@ -378,7 +401,8 @@ class World {
     this.time = time;
     this.history = history;
     this.limit = history.maxBufferedBytes;
-    this.ledger = new Ledger(history.log, history.own?.stride, history.own?.tags);
+    const { own } = history;
+    this.ledger = new Ledger(history.log, own?.stride, own?.tags, own !== undefined);
     this.log = new ScriptedLog(this.ledger, history.own);
     const channels = [[], ["news"], ["news", "sport"], ["sport"], [], ["news"]];
     this.readers = Array.from(
@@ -409,6 +433,18 @@ class World {
     await this.#close();
   }
 
+  async #wait(ms: number): Promise<void> {
+    const heads = this.hubs.map((_, hub) => this.headOf(hub));
+    await this.time.advance(ms);
+    if (ms >= HEARTBEAT) this.#handedOut = heads;
+  }
+
+  /** Up to here, a hub has handed everything out to those who are live: it had time enough. */
+  handedOut(hub: number): number {
+    const place = this.#handedOut[hub];
+    return place?.life === this.ledger.life ? place.position : 0;
+  }
+
   async #begin(hubs: number): Promise<void> {
     const { history } = this;
     this.hubs = Array.from({ length: hubs }, () =>
@@ -431,7 +467,13 @@ class World {
       case "send":
         return this.#send(this.hubs[hub]!, step);
       case "open":
-        return reader.open(hub, this.#idFor(reader, hub, step), step.reads, step.knows);
+        return reader.open(
+          hub,
+          this.#idFor(reader, hub, step),
+          step.reads,
+          step.knows,
+          step.replay,
+        );
       case "ask":
         return reader.ask(hub);
       case "stall":
@@ -445,7 +487,7 @@ class World {
         for (let i = 0; i < step.times; i++) await time.advance(1);
         return;
       case "wait":
-        return await time.advance(step.ms);
+        return await this.#wait(step.ms);
       case "disconnect":
         return this.#disconnect(this.hubs[hub]!, SESSIONS[step.session]!);
       case "join":
@@ -475,22 +517,31 @@ class World {
     return { life: this.ledger.life, position: this.log.followers[hub]!.head };
   }
 
-  #send(hub: Hub, { to, key: which, size }: Step & { do: "send" }): void {
+  #send(hub: Hub, { to, key: which, size, transient }: Step & { do: "send" }): void {
     const number = ++this.#number;
     const event = `event-${number % 3}`;
     const data = `${number}\n${"é".repeat(size)}`;
     const key = which < 2 ? `key-${which}` : undefined;
     const target: Target = to.kind === "all"
       ? { kind: "all", except: new Set(to.except.map((which) => SESSIONS[which]!)) }
-      : { kind: to.kind, name: (to.kind === "session" ? SESSIONS : CHANNELS)[to.which]! };
+      : to.kind === "session"
+      ? { kind: "session", name: SESSIONS[to.which]! }
+      : {
+        kind: "channel",
+        name: CHANNELS[to.which]!,
+        except: new Set(to.except?.map((which) => SESSIONS[which]!)),
+      };
+    const except = "except" in target ? [...target.except ?? []] : [];
     const { life } = this.ledger;
     const { refusing } = this.log;
-    const { position } = refusing ? { position: 0 } : life.add({ to: target, key, event, data });
+    const { position } = refusing
+      ? { position: 0 }
+      : life.add({ to: target, key, transient, event, data });
     const sent = target.kind === "all"
-      ? hub.broadcast(event, data, { key, except: [...target.except] })
+      ? hub.broadcast(event, data, { key, transient, except })
       : target.kind === "session"
-      ? hub.send(target.name, event, data, { key })
-      : hub.publish(target.name, event, data, { key });
+      ? hub.send(target.name, event, data, { key, transient })
+      : hub.publish(target.name, event, data, { key, transient, except });
     sent.then(
       ({ id }) => assertEquals(id, life.idOf(position), `refusing: ${refusing}`),
       (error: unknown) => {
@@ -534,6 +585,21 @@ class World {
         assert(isLost && (error as StreamsideError).code === "log-unavailable", String(error));
       },
     ).catch((error: unknown) => this.faults.push(error)).finally(() => this.#pending--);
+  }
+
+  /** The windows of the hubs hold all after this position, or more. */
+  windowStart(): number {
+    const { window, log } = this.history;
+    const { life } = this.ledger;
+    const events = Math.min(window.events, log.events);
+    // The bounds by bytes and by age are tested elsewhere.
+    const isBound = [window, log].some(({ bytes, age }) => bytes < 1_000_000 || age < 600_000);
+    if (isBound) return life.head;
+    const newest = life.sent.slice(-events);
+    return Math.max(
+      newest.length < life.sent.length ? newest[0]!.position - 1 : 0,
+      this.begun.life === life ? this.begun.position : 0,
+    );
   }
 
   /** What a session is in, after all that it joined and left. */
