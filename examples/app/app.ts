@@ -2,9 +2,10 @@
  * A small real application on Streamside, as one function from Request to Response: it runs wherever those do.
  * `examples/node.ts`, `deno.ts` and `bun.ts` are a few lines that give it a port.
  *
- * Four stories, each with another kind of event: a *sync* that copies a directory and tells the session that asked how
+ * Five stories, each with another kind of event: a *sync* that copies a directory and tells the session that asked how
  * far it is; a *lock* on a document that all other sessions are told of; a *background task* that tells its outcome
- * later; and an *outside change*, a watched directory whose changed files everyone is told of. Beside them goes a
+ * later; an *outside change*, a watched directory whose changed files everyone is told of; and an *answer* that is
+ * written word by word, and read from its beginning whenever somebody comes. Beside them goes a
  * *pulse* of numbered events to everyone, by which the page counts whether it missed any.
  *
  * The lines between `#region` and `#endregion` are shown on the page.
@@ -15,7 +16,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { createHandler, createHub, sessionFromRequest } from "../../mod.ts";
+import { createHandler, createHub, sessionFromRequest, type StreamsideError } from "../../mod.ts";
 import { count } from "./count.ts";
 import type { Events } from "./events.ts";
 import { isOwn, Problem, readObject, text, wholeNumber } from "./http.ts";
@@ -24,6 +25,7 @@ import { maxPerSecond, Pulse } from "./pulse.ts";
 import { type Session, Sessions } from "./sessions.ts";
 import { reporter, sync } from "./sync.ts";
 import { watchDirectory } from "./watch.ts";
+import { Writer } from "./writer.ts";
 
 /** Options of {@link createApp}. */
 export interface AppOptions {
@@ -67,7 +69,7 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
   await mkdir(watched, { recursive: true });
   const directory = options.data ?? process.env.DATA ??
     join(tmpdir(), `streamside-demo-${userInfo().uid}`);
-  const page = await loadPage();
+  const [page, writer] = await Promise.all([loadPage(), Writer.open()]);
 
   const sessions = await Sessions.open({ directory, lifetime, max: maxSessions, onEnd });
 
@@ -82,12 +84,17 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
   const running = new Set<Promise<void>>();
   let closing = false;
   let rateChange = 0;
+  /** Whether there is an answer, written or being written. */
+  let answered = false;
 
   const sse = createHandler(hub, {
     basePath: "/api/v1/sse",
     authenticate(request) {
       const session = sessions.get(sessionFromRequest(request));
-      return session ? { session: session.id, expires: session.expires } : null;
+      if (!session) return null;
+      // Everybody may read the answer.
+      const channels = (name: string) => name === "answer";
+      return { session: session.id, expires: session.expires, channels };
     },
   });
 
@@ -141,6 +148,7 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       }),
       // #endregion
       syncing: syncs.has(session),
+      answered,
       perSecond: pulse.perSecond,
     };
     const { id, token, name, expires } = session;
@@ -252,6 +260,28 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
           const cancel = syncs.get(sessionOf(request));
           if (!cancel) throw new Problem(409, "No sync of yours is running.");
           cancel.abort();
+          return new Response(null, { status: 204 });
+        },
+      },
+      "/api/v1/answer": {
+        async POST(request) {
+          const { name } = sessionOf(request);
+          try {
+            // #region answer
+            // It is written whether anybody reads it or not, and kept for whoever comes later.
+            await hub.run("answer", (signal) => writer.write(signal));
+            await hub.broadcast("answerBegun", { by: name });
+            // #endregion
+          } catch (error) {
+            if ((error as StreamsideError).code !== "already-running") throw error;
+            throw new Problem(409, "An answer is being written already.");
+          }
+          answered = true;
+          return new Response(null, { status: 204 });
+        },
+        async DELETE(request) {
+          sessionOf(request);
+          await hub.stopRun("answer");
           return new Response(null, { status: 204 });
         },
       },

@@ -27,8 +27,18 @@ export interface Events {
   taskCompleted: { taskId: string; file: string; bytes: number; lines: number; words: number };
   /** To the session that asked: why its background task found nothing. */
   taskFailed: { taskId: string; file: string; error: string };
+  /** To everyone: somebody has asked for an answer. It is read as a run, of its own channel. */
+  answerBegun: { by: string };
   /** To everyone: a file of the watched directory changed; `bytes` is null when it is gone. */
   fileChanged: { fileId: string; bytes: number | null };
+}
+
+/** The events of an answer, and what their data is. */
+export interface AnswerEvents {
+  /** The next word. */
+  token: string;
+  /** That was all, or why there is no more: `stopped`, `failed`, `lost`. */
+  "streamside:end": { error?: string };
 }
 
 /** One numbered event. */

@@ -88,7 +88,7 @@ describe("the example application's page", () => {
     Number((await page.locator(id).textContent())!.replace(/\D/g, ""));
   const cutSwitch = (page: Page) => page.getByRole("switch", { name: "Cut my connection" });
 
-  test("the four stories work with two sessions side by side", { skip }, async () => {
+  test("four stories work with two sessions side by side", { skip }, async () => {
     const ada = await (await newContext()).newPage();
     await ada.goto(server.url);
     await ada.getByRole("button", { name: "Enter as Ada" }).click();
@@ -145,6 +145,47 @@ describe("the example application's page", () => {
     await ada.locator("[data-document=Contract]").getByText("free").waitFor();
     assertEquals(faults, []);
   });
+
+  test(
+    "the answer: a reload in the middle, a second tab and another session show all of it; Stop",
+    {
+      skip,
+    },
+    async () => {
+      const ada = await enter("Ada");
+      const grace = await enter("Grace");
+      const shown = (page: Page) => page.locator("#answer-text").textContent();
+      await ada.locator("#answer-ask").click();
+      await ada.locator("#answer-text", { hasText: /\w/ }).waitFor();
+      const tab = await ada.context().newPage();
+      await tab.goto(ada.url());
+      await connected(tab);
+      for (let reload = 0; reload < 3; reload++) {
+        const before = (await shown(ada))!;
+        await ada.reload();
+        await connected(ada);
+        // What it showed is there again, and what came meanwhile.
+        await ada.waitForFunction(
+          (length) => document.querySelector("#answer-text")!.textContent!.length > length,
+          before.length,
+        );
+        assert((await shown(ada))!.startsWith(before), "it begins as before");
+      }
+      await grace.locator("#answer-stop").click();
+      for (const page of [ada, tab, grace]) {
+        await page.locator("#answer-message", { hasText: "stopped" }).waitFor();
+      }
+      const texts = await Promise.all([ada, tab, grace].map(shown));
+      assertEquals(new Set(texts).size, 1, "all show the same");
+      // And it can be asked for again.
+      await tab.locator("#answer-ask").click();
+      for (const page of [ada, tab, grace]) {
+        await page.locator("#answer-message", { hasText: "Writing" }).waitFor();
+      }
+      await ada.locator("#answer-stop").click();
+      await grace.locator("#answer-message", { hasText: "stopped" }).waitFor();
+    },
+  );
 
   test(
     "cut and return: what was missed fills in, and the numbers are right",

@@ -13,6 +13,7 @@ export interface State {
   name: string;
   documents: { document: string; lockedBy: string | null; mine: boolean }[];
   syncing: boolean;
+  answered: boolean;
   perSecond: number;
   maxPerSecond: number;
   source: string;

@@ -8,6 +8,7 @@
  */
 import type { Client, StreamEvent } from "../../../src/client/mod.ts";
 import type { Events } from "../events.ts";
+import { clearAnswer, readAnswer, wireAnswer } from "./answer.ts";
 import { act, ask, identity, Refusal, showProblem, type State } from "./api.ts";
 import { Charts } from "./charts.ts";
 import { canShare, Connection } from "./connection.ts";
@@ -47,6 +48,7 @@ let moved = false;
 
 identity.onEnd = () => leave("Your session has ended. Log in again.");
 wireStories(reload);
+wireAnswer();
 wireControls();
 const name = new URLSearchParams(location.search).get("as");
 if (name) await enter(name);
@@ -85,6 +87,7 @@ function begin(state: State): void {
   tally = new Tally(showReturn);
   openedOnce = false;
   showState(state);
+  if (state.answered) readAnswer();
   show(true);
   connection = new Connection({
     session: state.id,
@@ -131,6 +134,7 @@ function listen(client: Client<Events>): void {
     showRate(changed.perSecond);
   });
   listenToStories(client);
+  client.addEventListener("answerBegun", readAnswer);
   for (const [type, lane] of Object.entries(laneOf)) {
     client.addEventListener(type, (event: StreamEvent) => {
       timeline.add(lane!, tally.catchingUp ? newest : Date.now(), tally.catchingUp);
@@ -151,6 +155,7 @@ function leave(why?: string): void {
   document.title = "Streamside";
   timeline.clear();
   clearStories();
+  clearAnswer();
   element("events").replaceChildren();
   showCaught("");
   show(false);

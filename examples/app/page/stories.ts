@@ -1,5 +1,5 @@
 /**
- * The four stories: what the user does, and what the events show. The lines between `#region` and `#endregion` are
+ * Four of the stories: what the user does, and what the events show. The lines between `#region` and `#endregion` are
  * shown on the page.
  *
  * @module
