@@ -35,14 +35,14 @@ export function readAnswer(): void {
     reconnect: { maxAttempts: Infinity },
   });
   // #region answer
-  answer.on("token", (event) => text.append(event.data));
-  answer.on("reset", () => text.replaceChildren()); // it begins again from the first word
-  answer.on("streamside:end", (event) => showEnd(event.json().error));
+  answer.addEventListener("token", (event) => text.append(event.data));
+  answer.addEventListener("reset", () => text.replaceChildren()); // it begins again from the first word
+  answer.addEventListener("streamside:end", (event) => showEnd(event.json().error));
   if (!document.hidden) answer.connect();
   // #endregion
-  answer.on("token", () => text.scrollTop = text.scrollHeight);
-  answer.on("open", () => showWriting(true));
-  answer.on("close", ({ reason }) => {
+  answer.addEventListener("token", () => text.scrollTop = text.scrollHeight);
+  answer.addEventListener("open", () => showWriting(true));
+  answer.addEventListener("close", ({ reason }) => {
     showWriting(false);
     if (reason !== "closed" && client === answer) client = undefined;
   });
