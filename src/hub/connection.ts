@@ -24,7 +24,7 @@
  */
 
 import type { LogPosition } from "../log/record.ts";
-import type { Audience } from "./read.ts";
+import type { Group } from "./registry.ts";
 import type { Chunk, Sink, SinkOwner } from "./sink.ts";
 
 /** Why a connection ended. */
@@ -47,16 +47,6 @@ export type EndReason =
   | "log"
   /** The run that it read has ended. */
   | "ended";
-
-/** A group of connections that are the same audience. */
-export interface Group {
-  /** What the group is found by. */
-  readonly name: string;
-  /** What they subscribe to. */
-  readonly audience: Audience;
-  /** Who they are. */
-  readonly connections: Set<Connection>;
-}
 
 /** Who serves a connection. */
 export interface ConnectionOwner {

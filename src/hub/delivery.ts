@@ -15,12 +15,14 @@ import type { HistoryOptions } from "../log/history.ts";
 import type { LogPosition } from "../log/record.ts";
 import type { EntrySource } from "../log/source.ts";
 import { type Change, changed, changeOf, Changes, unchanged } from "./changes.ts";
-import { Connection, type ConnectionStart, type Group } from "./connection.ts";
+import { Connection, type ConnectionStart } from "./connection.ts";
 import { Disconnects } from "./disconnects.ts";
 import { readNewest } from "./fill.ts";
 import { LogPages } from "./log-pages.ts";
 import { Places, type PlacesObserver } from "./places.ts";
 import { joinChunks, type ReadRange, select } from "./read.ts";
+import type { Group } from "./registry.ts";
+import { Shared } from "./shared.ts";
 import { Chunk } from "./sink.ts";
 import { farewell } from "./drain.ts";
 import { sleep, Turns } from "./turns.ts";
@@ -72,6 +74,8 @@ export class Delivery extends Places {
   /** The earliest time of the next fan-out, by `performance.now()`. */
   #notBefore = 0;
   readonly #turns = new Turns();
+  /** Those of finding the recipients, which cost much less. */
+  readonly #walk = new Turns();
   readonly #pages: LogPages;
   #waiting: { position: number; resolve: () => void }[] = [];
   /** The last preamble, which readers that come together share. */
@@ -352,25 +356,39 @@ export class Delivery extends Places {
     const heartbeat = this.#beatDue ? this.#heartbeat(range.to) : undefined;
     this.#flushed = range.to;
     this.#beatDue = false;
-    const { groups, alone, leaving, changes } = this.#recipients(range, heartbeat !== undefined);
+    const { channels, everyone, alone, leaving, changes } = this.#recipients(range);
     for (const change of changes) this.#applyEarly(change);
     const turns = this.#turns;
     // Sets and maps are gone through while others work in between, and what is added meanwhile is gone through as well.
-    // It is safe: a connection that opened or caught up meanwhile lags, or has its cursor at the end of this range.
+    // It is safe: a connection that opened, caught up or changed its group meanwhile lags, or has its cursor at the end
+    // of this range.
+    const base = new Shared(everyone ? [EVERYONE] : []);
+    const shared = new Map<Group, Shared>();
+    const walk = this.#walk;
+    walk.begin();
+    for (const name of channels) {
+      const channel = this.registry.channels.get(name);
+      for (const group of channel?.groups ?? []) {
+        shared.set(group, (shared.get(group) ?? base).and(channel!.address));
+        if (walk.isOver() && await this.#isVoidAfterPause(window, walk)) return;
+      }
+    }
+    turns.begin();
+    const groups = everyone || heartbeat ? this.registry.groups : shared.keys();
     for (const group of groups) {
-      const { chunk, position } = window.readForAudience(group.audience, range);
+      const { chunk, position } = (shared.get(group) ?? base).read(window, range);
       for (const connection of group.connections) {
         if (connection.lagging) continue;
         if (connection.cursor > range.from || alone?.has(connection)) {
           this.#deliverAlone(connection, range, heartbeat);
         } else if (chunk !== undefined) this.#deliver(connection, range, chunk, position);
         else if (heartbeat && connection.ready) this.write(connection, heartbeat);
-        if (turns.isOver() && await this.#isVoidAfterPause(window)) return;
+        if (turns.isOver() && await this.#isVoidAfterPause(window, turns)) return;
       }
     }
     for (const connection of alone ?? []) {
       this.#deliverAlone(connection, range, undefined);
-      if (turns.isOver() && await this.#isVoidAfterPause(window)) return;
+      if (turns.isOver() && await this.#isVoidAfterPause(window, turns)) return;
     }
     for (const connection of leaving) if (!connection.lagging) this.end(connection, "disconnect");
     this.#settled = range.to;
@@ -383,18 +401,20 @@ export class Delivery extends Places {
   }
 
   /** Lets others work. Whether the log started over meanwhile: everyone has been reset then. */
-  async #isVoidAfterPause(window: LogWindow): Promise<boolean> {
-    await this.#turns.next();
+  async #isVoidAfterPause(window: LogWindow, turns: Turns): Promise<boolean> {
+    await turns.next();
     return window !== this.#window;
   }
 
-  /** The recipients of a range: groups, which share chunks, and connections that get events of their own. */
-  #recipients(range: ReadRange, everyone: boolean): {
-    groups: Iterable<Group>;
+  /** The recipients of a range: those of channels, and connections that get events of their own. */
+  #recipients(range: ReadRange): {
+    channels: Set<string>;
+    everyone: boolean;
     alone: Set<Connection> | undefined;
     leaving: Connection[];
     changes: Change[];
   } {
+    let everyone = false;
     const leaving: Connection[] = [];
     const changes: Change[] = [];
     // Each name once: there may be as many events as the history holds, and each to as many as there are connections.
@@ -419,11 +439,7 @@ export class Delivery extends Places {
         (alone ??= new Set()).add(connection);
       }
     }
-    const groups = new Set<Group>();
-    for (const name of everyone ? [] : channels) {
-      for (const group of this.registry.channels.get(name)?.groups ?? []) groups.add(group);
-    }
-    return { groups: everyone ? this.registry.groups : groups, alone, leaving, changes };
+    return { channels, everyone, alone, leaving, changes };
   }
 
   /** Gives a connection what is its own, up to each join or leave with the channels that it has by then. */
@@ -438,7 +454,7 @@ export class Delivery extends Places {
       const change = this.#changes.next(session, from);
       const to = Math.min(end, change?.position ?? end);
       const own = { ...range, from, to };
-      const { chunk, position } = this.#window.read(session, group.audience, own, false);
+      const { chunk, position } = this.#window.read(session, group, own, false);
       if (chunk !== undefined) {
         if (!connection.ready) return this.#fallBehind(connection, from);
         if (bytes > 0 && bytes + chunk.bytes.length > range.limit) break;
@@ -510,7 +526,7 @@ export class Delivery extends Places {
         const { maxBufferedBytes: limit } = this.#options;
         const change = this.#changes.next(session, Math.max(from, connection.replayedTo));
         const range = { from, to: Math.min(to, change?.position ?? to), limit, block: BLOCK };
-        const { chunk, position } = this.#window.read(session, group.audience, range, true);
+        const { chunk, position } = this.#window.read(session, group, range, true);
         connection.cursor = position;
         this.#apply(connection, change);
         if (chunk) this.write(connection, chunk);
@@ -577,7 +593,7 @@ export class Delivery extends Places {
     const upTo = this.knowsChangesAfter(range.to)
       ? Math.min(this.#flushed, connection.endsAt, change?.position ?? next?.position ?? Infinity)
       : range.to;
-    const { chunk, position } = select(before, session, group.audience, range, upTo);
+    const { chunk, position } = select(before, session, group, range, upTo);
     connection.cursor = position;
     this.#apply(connection, change);
     if (chunk) this.write(connection, chunk);
@@ -606,9 +622,16 @@ export class Delivery extends Places {
   }
 
   #change(connection: Connection, changes: readonly Change[]): void {
-    if (changes.length === 0) return;
-    const channels = changed(connection.group.audience.channels, changes);
-    this.registry.move(connection, this.registry.group(channels));
+    const [change] = changes;
+    if (change === undefined) return;
+    const { registry } = this;
+    const { group } = connection;
+    registry.move(
+      connection,
+      changes.length === 1
+        ? registry.neighbour(group, change.channel, change.joins)
+        : registry.group(changed(group.names, changes)),
+    );
   }
 
   /**
@@ -657,7 +680,7 @@ export class Delivery extends Places {
     const changes = [...older, ...this.#changes.between(session, known, rewind.from)];
     if (changes.length === 0) return;
     const earlier = this.#changes.between(session, 0, cursor);
-    const channels = unchanged(group.audience.channels, changes, earlier, rewind.named);
+    const channels = unchanged(group.names, changes, earlier, rewind.named);
     this.registry.move(connection, this.registry.group(channels));
   }
 

@@ -330,7 +330,7 @@ class LogHub implements InternalHub {
       deadlineReason,
     };
     const connection = this.#delivery.add(start, since);
-    this.#opened(this.#sweeper, connection, connection.group.audience.channels, lastEventId);
+    this.#opened(this.#sweeper, connection, channels, lastEventId);
     return connection;
   }
 

@@ -4,22 +4,14 @@
  * @module
  */
 
-import { type Address, channelAddress, EVERYONE, sessionAddress } from "../log/address.ts";
+import { type Address, sessionAddress } from "../log/address.ts";
 import type { EncodedEntry } from "../log/entry.ts";
 import { Chunk } from "./sink.ts";
 
 /** Readers of the same channels: broadcasts and channel events are the same bytes for all of them. */
-export class Audience {
-  /** The channels, each once. */
-  readonly channels: ReadonlySet<string>;
+export interface Audience {
   /** The addresses they share: everyone, and each channel. */
   readonly addresses: readonly Address[];
-
-  /** An audience of these channels. */
-  constructor(channels: ReadonlySet<string>) {
-    this.channels = channels;
-    this.addresses = [EVERYONE, ...Array.from(channels, channelAddress)];
-  }
 }
 
 /** What a read found. */

@@ -1,19 +1,96 @@
 /**
  * Who is connected: the connections of a process by session, by channel, and by what they subscribe to.
  *
+ * There may be as many groups as connections, each with a hundred channels. So a group holds its channels as the numbers
+ * that these have here, in a string, which is also what it is found by; and a channel holds its groups in an array, in
+ * which those that are gone stay until they are half of it. Both sides of a subscription take some 14 bytes together.
+ *
  * @module
  */
 
-import { type Address, EVERYONE, isSession, nameOf } from "../log/address.ts";
-import type { Connection, Group } from "./connection.ts";
-import { Audience } from "./read.ts";
+import { type Address, channelAddress, EVERYONE, isSession, nameOf } from "../log/address.ts";
+import type { Connection } from "./connection.ts";
+import type { Audience } from "./read.ts";
+
+/** From so many groups on, those that are gone are looked for. */
+const MANY = 16;
 
 /** Who subscribes to a channel. */
-export interface Channel {
-  /** The groups. */
-  readonly groups: Set<Group>;
-  /** How many connections these are: each send says so, and there may be as many groups as connections. */
-  connections: number;
+export class Channel {
+  /** Its name. */
+  readonly name: string;
+  /** Its address. */
+  readonly address: Address;
+  /** What it is called in the groups' strings. No other channel of now has it. */
+  readonly number: number;
+  /** How many connections subscribe to it: each send says so. */
+  connections = 0;
+  #groups: Group[] = [];
+  /** How many of the groups are gone. */
+  #gone = 0;
+
+  /** A channel that nobody subscribes to yet. */
+  constructor(name: string, number: number) {
+    this.name = name;
+    this.address = channelAddress(name);
+    this.number = number;
+  }
+
+  /** The groups that subscribe to it, and perhaps some that have no connections any more. */
+  get groups(): readonly Group[] {
+    return this.#groups;
+  }
+
+  /** No group subscribes to it any more. */
+  get isEmpty(): boolean {
+    return this.#gone === this.#groups.length;
+  }
+
+  /** Adds a group. */
+  add(group: Group): void {
+    this.#groups.push(group);
+  }
+
+  /** One of its groups has no connections any more. */
+  forget(): void {
+    this.#gone++;
+    if (this.#groups.length < MANY || this.#gone * 2 < this.#groups.length) return;
+    this.#groups = this.#groups.filter(({ connections }) => connections.size > 0);
+    this.#gone = 0;
+  }
+}
+
+/** A group of connections that subscribe to the same channels. */
+export class Group implements Audience {
+  /** The numbers of its channels, from the lowest to the highest, each as two UTF-16 units. */
+  readonly key: string;
+  /** Who they are. */
+  readonly connections: Set<Connection> = new Set();
+  readonly #table: readonly (Channel | undefined)[];
+
+  /** A group of nobody yet, whose channels are in a table. */
+  constructor(key: string, table: readonly (Channel | undefined)[]) {
+    this.key = key;
+    this.#table = table;
+  }
+
+  /** Its channels. */
+  get channels(): Channel[] {
+    const channels: Channel[] = [];
+    for (let i = 0; i < this.key.length; i += 2) channels.push(this.#table[numberAt(this.key, i)]!);
+    return channels;
+  }
+
+  /** The names of its channels. */
+  get names(): Set<string> {
+    return new Set(this.channels.map(({ name }) => name));
+  }
+
+  get addresses(): Address[] {
+    const addresses = [EVERYONE];
+    for (const { address } of this.channels) addresses.push(address);
+    return addresses;
+  }
 }
 
 /** The open connections of a process. */
@@ -25,6 +102,9 @@ export class Registry {
   /** Each channel that somebody subscribes to. */
   readonly channels: Map<string, Channel> = new Map();
   readonly #groups = new Map<string, Group>();
+  /** The channels by their numbers, and the numbers that are free. */
+  readonly #table: (Channel | undefined)[] = [];
+  readonly #free: number[] = [];
 
   /** All connections, grouped by what they subscribe to. */
   get groups(): Iterable<Group> {
@@ -69,47 +149,101 @@ export class Registry {
     }
     const name = nameOf(to);
     if (isSession(to)) return this.sessions.get(name)?.size ?? 0;
-    let count = this.channels.get(name)?.connections ?? 0;
+    const channel = this.channels.get(name);
+    if (channel === undefined) return 0;
+    let count = channel.connections;
     for (const session of new Set(except)) {
       for (const { group } of this.sessions.get(session) ?? []) {
-        if (group.audience.channels.has(name)) count--;
+        if (isAt(group.key, indexOf(group.key, channel.number), channel.number)) count--;
       }
     }
     return count;
   }
 
-  /** The group of all who subscribe to these channels. */
-  group(channels: ReadonlySet<string>): Group {
-    const name = JSON.stringify([...channels].sort());
-    let group = this.#groups.get(name);
-    if (group) return group;
-    group = { name, audience: new Audience(channels), connections: new Set() };
-    this.#groups.set(name, group);
-    for (const name of channels) {
-      const channel = this.channels.get(name);
-      if (channel) channel.groups.add(group);
-      else this.channels.set(name, { groups: new Set([group]), connections: 0 });
-    }
+  /** The group of all who subscribe to these channels, to which somebody is added now. */
+  group(channels: Iterable<string>): Group {
+    const numbers = Array.from(new Set(channels), (name) => this.#channel(name).number);
+    return this.#find(numbers.sort((one, other) => one - other).map(format).join(""));
+  }
+
+  /** The group that subscribes to one channel more or less than another, to which somebody is moved now. */
+  neighbour({ key }: Group, name: string, joins: boolean): Group {
+    const { number } = joins ? this.#channel(name) : this.channels.get(name) ?? NOBODY;
+    const index = indexOf(key, number);
+    const isIn = isAt(key, index, number);
+    if (isIn === joins) return this.#find(key);
+    return this.#find(
+      joins
+        ? key.slice(0, index) + format(number) + key.slice(index)
+        : key.slice(0, index) + key.slice(index + 2),
+    );
+  }
+
+  #find(key: string): Group {
+    let group = this.#groups.get(key);
+    if (group !== undefined) return group;
+    group = new Group(key, this.#table);
+    this.#groups.set(key, group);
+    for (const channel of group.channels) channel.add(group);
     return group;
+  }
+
+  #channel(name: string): Channel {
+    let channel = this.channels.get(name);
+    if (channel !== undefined) return channel;
+    channel = new Channel(name, this.#free.pop() ?? this.#table.length);
+    this.#table[channel.number] = channel;
+    this.channels.set(name, channel);
+    return channel;
   }
 
   #enter(connection: Connection, group: Group): void {
     group.connections.add(connection);
-    for (const name of group.audience.channels) this.channels.get(name)!.connections++;
+    for (const channel of group.channels) channel.connections++;
   }
 
   #leave(connection: Connection, group: Group): void {
     group.connections.delete(connection);
-    for (const name of group.audience.channels) this.channels.get(name)!.connections--;
-    if (group.connections.size === 0) this.#removeGroup(group);
-  }
-
-  #removeGroup(group: Group): void {
-    this.#groups.delete(group.name);
-    for (const name of group.audience.channels) {
-      const { groups } = this.channels.get(name)!;
-      groups.delete(group);
-      if (groups.size === 0) this.channels.delete(name);
+    const isGone = group.connections.size === 0;
+    if (isGone) this.#groups.delete(group.key);
+    for (const channel of group.channels) {
+      channel.connections--;
+      if (isGone) this.#forget(channel);
     }
   }
+
+  #forget(channel: Channel): void {
+    channel.forget();
+    if (!channel.isEmpty) return;
+    this.channels.delete(channel.name);
+    this.#table[channel.number] = undefined;
+    this.#free.push(channel.number);
+  }
+}
+
+/** A channel that nobody subscribes to. */
+const NOBODY = { number: -1 };
+
+function format(number: number): string {
+  return String.fromCharCode(number >>> 16, number & 0xffff);
+}
+
+function numberAt(key: string, index: number): number {
+  return (key.charCodeAt(index) << 16 | key.charCodeAt(index + 1)) >>> 0;
+}
+
+/** Where in a group's string a number stands, or would stand. */
+function indexOf(key: string, number: number): number {
+  let low = 0;
+  let high = key.length / 2;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (numberAt(key, middle * 2) < number) low = middle + 1;
+    else high = middle;
+  }
+  return low * 2;
+}
+
+function isAt(key: string, index: number, number: number): boolean {
+  return index < key.length && numberAt(key, index) === number;
 }

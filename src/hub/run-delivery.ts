@@ -8,7 +8,8 @@
  */
 
 import { encode, formatEvent, RESET } from "../event-format.ts";
-import { Connection, type ConnectionStart, type EndReason, type Group } from "./connection.ts";
+import { Connection, type ConnectionStart, type EndReason } from "./connection.ts";
+import type { Group } from "./registry.ts";
 import { farewell } from "./drain.ts";
 import { type HeldRun, runEventId } from "./held-run.ts";
 import { Places, type PlacesObserver } from "./places.ts";
@@ -60,7 +61,7 @@ export class RunDelivery extends Places {
   add(run: HeldRun, { after, openedAt, ...start }: RunReaderStart): Connection {
     const group = this.registry.group(new Set([run.id]));
     this.#runs.set(group, run);
-    const channels = group.audience.channels;
+    const channels = group.names;
     const position = after === undefined ? null : { position: after };
     const connection = new Connection(this, { ...start, channels, position }, group, openedAt);
     this.registry.add(connection);
@@ -120,7 +121,7 @@ export class RunDelivery extends Places {
       } else if (connection.cursor < window.head) {
         const { maxBufferedBytes: limit } = this.#options;
         const range = { from: connection.cursor, to: window.head, limit, block: BLOCK };
-        const { chunk, position } = window.readForAudience(connection.group.audience, range);
+        const { chunk, position } = window.readForAudience(connection.group, range);
         connection.cursor = position;
         if (chunk) this.write(connection, chunk);
       } else if (run.end !== undefined) {
@@ -190,7 +191,8 @@ export class RunDelivery extends Places {
     const changed = [...this.#changed];
     this.#changed.clear();
     for (const run of changed) {
-      const [group] = this.registry.channels.get(run.id)?.groups ?? [];
+      const group = this.registry.channels.get(run.id)?.groups
+        .find(({ connections }) => connections.size > 0);
       if (group === undefined) continue;
       // What readers that caught up have shared lately. Live ones are all at one place.
       run.window.release();

@@ -228,7 +228,8 @@ export class LogWindow {
   readForAudience(audience: Audience, range: ReadRange): Read {
     const { from, to, limit, block, live } = range;
     // Audiences that get the same share the bytes, whatever else they subscribe to. No address holds a line break.
-    const addresses = audience.addresses.filter((address) => this.#has(address, range));
+    const addresses = audience.addresses.filter((address) => this.#has(address, range)).sort();
+    if (addresses.length === 0) return { chunk: undefined, position: to };
     const key = `${from}:${limit}:${block}:${live}\n${addresses.join("\n")}`;
     const last = this.#reads.get(key);
     // A read that hit its byte limit gives the same result for any longer range.

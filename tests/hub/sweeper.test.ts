@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHub, type Hub, type HubOptions, type SubscribeOptions } from "../../mod.ts";
 import { Connection } from "../../src/hub/connection.ts";
 import { Deadlines } from "../../src/hub/deadlines.ts";
-import { Audience } from "../../src/hub/read.ts";
+import { Registry } from "../../src/hub/registry.ts";
 import { quietLogger } from "../server-helpers.ts";
 import { turn, type VirtualTime, withVirtualTime } from "./delivery-time.ts";
 
@@ -195,7 +195,7 @@ describe("deadlines", () => {
   test("are found without a look at the others, also when some leave before theirs", () => {
     let looks = 0;
     const deadlines = new Deadlines();
-    const group = { name: "", audience: new Audience(new Set()), connections: new Set<never>() };
+    const group = new Registry().group([]);
     const owner = { drained: () => {}, gone: () => {} };
     const connections = Array.from({ length: 10_000 }, (_, number) => {
       // Each whole number once, in no order.

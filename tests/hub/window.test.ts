@@ -7,12 +7,12 @@ import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { LogRecord } from "../../mod.ts";
 import { EntryWriter } from "../../src/log/entry.ts";
-import { Audience, type ReadRange } from "../../src/hub/read.ts";
+import type { Audience, ReadRange } from "../../src/hub/read.ts";
 import { LogWindow } from "../../src/hub/window.ts";
 import { withVirtualTime } from "./delivery-time.ts";
 
-const everyone = new Audience(new Set());
-const news = new Audience(new Set(["news"]));
+const everyone: Audience = { addresses: ["*"] };
+const news: Audience = { addresses: ["*", "#news"] };
 
 class Scene {
   readonly window: LogWindow;
@@ -134,7 +134,7 @@ describe("a read of the window", () => {
     assert(chunk("ada", everyone, { ...range, to: 6 }) !== shared, "a range with one of its own");
     const ofNews = chunk("grace", news, { ...range, to: 6 });
     assert(ofNews !== shared, "a range with one of a channel's");
-    const others = new Audience(new Set(["grace's own", "news"]));
+    const others = { addresses: ["*", "#grace's own", "#news"] };
     assert(chunk("grace", others, { ...range, to: 6 }) === ofNews, "other channels change nothing");
     const { block: _, ...whole } = range;
     assertEquals(scene.read("grace", everyone, whole), [count(1, 4), 4]);
