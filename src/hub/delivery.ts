@@ -264,11 +264,11 @@ export class Delivery extends Places {
   /** The place after which the newest events for a reader begin, up to a position. */
   #placeBeforeNewest(
     session: string,
-    { audience }: Group,
+    group: Group,
     count: number,
     upTo: number,
   ): LogPosition | undefined {
-    return this.#window.placeBeforeNewest(session, audience, count, upTo);
+    return this.#window.placeBeforeNewest(session, group, count, upTo);
   }
 
   /** A hub that has just begun holds little until its window is filled. */

@@ -12,6 +12,10 @@ import { Chunk } from "./sink.ts";
 export interface Audience {
   /** The addresses they share: everyone, and each channel. */
   readonly addresses: readonly Address[];
+  /** How many addresses these are. */
+  readonly size: number;
+  /** Whether an address is one of them. */
+  hears(address: Address): boolean;
 }
 
 /** What a read found. */
@@ -50,7 +54,7 @@ export function select(
 ): Read {
   const own = sessionAddress(session);
   const addressed = entries.filter(({ to, transient }) =>
-    !transient && (to === own || audience.addresses.includes(to))
+    !transient && (to === own || audience.hears(to))
   );
   return gather(addressed, session, range, upTo);
 }

@@ -60,25 +60,46 @@ export class Channel {
   }
 }
 
+/** The channels of a registry. */
+export interface ChannelTable {
+  /** By their names. */
+  readonly channels: ReadonlyMap<string, Channel>;
+  /** By their numbers. */
+  readonly table: readonly (Channel | undefined)[];
+}
+
 /** A group of connections that subscribe to the same channels. */
 export class Group implements Audience {
   /** The numbers of its channels, from the lowest to the highest, each as two UTF-16 units. */
   readonly key: string;
   /** Who they are. */
   readonly connections: Set<Connection> = new Set();
-  readonly #table: readonly (Channel | undefined)[];
+  readonly #registry: ChannelTable;
 
-  /** A group of nobody yet, whose channels are in a table. */
-  constructor(key: string, table: readonly (Channel | undefined)[]) {
+  /** A group of nobody yet, whose channels a registry has. */
+  constructor(key: string, registry: ChannelTable) {
     this.key = key;
-    this.#table = table;
+    this.#registry = registry;
   }
 
   /** Its channels. */
   get channels(): Channel[] {
+    const { key } = this;
+    const { table } = this.#registry;
     const channels: Channel[] = [];
-    for (let i = 0; i < this.key.length; i += 2) channels.push(this.#table[numberAt(this.key, i)]!);
+    for (let i = 0; i < key.length; i += 2) channels.push(table[numberAt(key, i)]!);
     return channels;
+  }
+
+  get size(): number {
+    return this.key.length / 2 + 1;
+  }
+
+  hears(address: Address): boolean {
+    if (address === EVERYONE) return true;
+    if (isSession(address)) return false;
+    const channel = this.#registry.channels.get(nameOf(address));
+    return channel !== undefined && has(this.key, channel.number);
   }
 
   /** The names of its channels. */
@@ -94,7 +115,7 @@ export class Group implements Audience {
 }
 
 /** The open connections of a process. */
-export class Registry {
+export class Registry implements ChannelTable {
   /** Every connection. */
   readonly connections: Set<Connection> = new Set();
   /** The connections of each session. */
@@ -102,8 +123,9 @@ export class Registry {
   /** Each channel that somebody subscribes to. */
   readonly channels: Map<string, Channel> = new Map();
   readonly #groups = new Map<string, Group>();
-  /** The channels by their numbers, and the numbers that are free. */
-  readonly #table: (Channel | undefined)[] = [];
+  /** The channels by their numbers. */
+  readonly table: (Channel | undefined)[] = [];
+  /** The numbers that are free. */
   readonly #free: number[] = [];
 
   /** All connections, grouped by what they subscribe to. */
@@ -154,7 +176,7 @@ export class Registry {
     let count = channel.connections;
     for (const session of new Set(except)) {
       for (const { group } of this.sessions.get(session) ?? []) {
-        if (isAt(group.key, indexOf(group.key, channel.number), channel.number)) count--;
+        if (has(group.key, channel.number)) count--;
       }
     }
     return count;
@@ -169,9 +191,8 @@ export class Registry {
   /** The group that subscribes to one channel more or less than another, to which somebody is moved now. */
   neighbour({ key }: Group, name: string, joins: boolean): Group {
     const { number } = joins ? this.#channel(name) : this.channels.get(name) ?? NOBODY;
+    if (has(key, number) === joins) return this.#find(key);
     const index = indexOf(key, number);
-    const isIn = isAt(key, index, number);
-    if (isIn === joins) return this.#find(key);
     return this.#find(
       joins
         ? key.slice(0, index) + format(number) + key.slice(index)
@@ -182,7 +203,7 @@ export class Registry {
   #find(key: string): Group {
     let group = this.#groups.get(key);
     if (group !== undefined) return group;
-    group = new Group(key, this.#table);
+    group = new Group(key, this);
     this.#groups.set(key, group);
     for (const channel of group.channels) channel.add(group);
     return group;
@@ -191,8 +212,8 @@ export class Registry {
   #channel(name: string): Channel {
     let channel = this.channels.get(name);
     if (channel !== undefined) return channel;
-    channel = new Channel(name, this.#free.pop() ?? this.#table.length);
-    this.#table[channel.number] = channel;
+    channel = new Channel(name, this.#free.pop() ?? this.table.length);
+    this.table[channel.number] = channel;
     this.channels.set(name, channel);
     return channel;
   }
@@ -216,7 +237,7 @@ export class Registry {
     channel.forget();
     if (!channel.isEmpty) return;
     this.channels.delete(channel.name);
-    this.#table[channel.number] = undefined;
+    this.table[channel.number] = undefined;
     this.#free.push(channel.number);
   }
 }
@@ -244,6 +265,7 @@ function indexOf(key: string, number: number): number {
   return low * 2;
 }
 
-function isAt(key: string, index: number, number: number): boolean {
+function has(key: string, number: number): boolean {
+  const index = indexOf(key, number);
   return index < key.length && numberAt(key, index) === number;
 }

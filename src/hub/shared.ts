@@ -20,6 +20,14 @@ export class Shared implements Audience {
     this.addresses = addresses;
   }
 
+  get size(): number {
+    return this.addresses.length;
+  }
+
+  hears(address: Address): boolean {
+    return this.addresses.includes(address);
+  }
+
   /** Those who hear one address more. */
   and(address: Address): Shared {
     let others = this.#others.get(address);

@@ -228,7 +228,7 @@ export class LogWindow {
   readForAudience(audience: Audience, range: ReadRange): Read {
     const { from, to, limit, block, live } = range;
     // Audiences that get the same share the bytes, whatever else they subscribe to. No address holds a line break.
-    const addresses = audience.addresses.filter((address) => this.#has(address, range)).sort();
+    const addresses = this.#heard(audience, range);
     if (addresses.length === 0) return { chunk: undefined, position: to };
     const key = `${from}:${limit}:${block}:${live}\n${addresses.join("\n")}`;
     const last = this.#reads.get(key);
@@ -306,6 +306,23 @@ export class LogWindow {
       found++;
     }
     return oldest === undefined ? undefined : this.#history.placeBefore(oldest);
+  }
+
+  /** The addresses of an audience that a range has events for: whichever are fewer, events or addresses, are looked at. */
+  #heard(audience: Audience, range: ReadRange): Address[] {
+    const { entries } = this.#history;
+    const first = entries.indexAfter(range.from);
+    const end = entries.indexAfter(range.to);
+    if (end - first >= audience.size || hasAny(this.#passing.entries, range)) {
+      return audience.addresses.filter((address) => this.#has(address, range)).sort();
+    }
+    const heard: Address[] = [];
+    for (let i = first; i < end; i++) {
+      const { to, instruction } = entries.at(i);
+      if (instruction !== undefined || heard.includes(to)) continue;
+      if (audience.hears(to)) heard.push(to);
+    }
+    return heard.sort();
   }
 
   #has(address: Address, range: ReadRange): boolean {

@@ -11,8 +11,16 @@ import type { Audience, ReadRange } from "../../src/hub/read.ts";
 import { LogWindow } from "../../src/hub/window.ts";
 import { withVirtualTime } from "./delivery-time.ts";
 
-const everyone: Audience = { addresses: ["*"] };
-const news: Audience = { addresses: ["*", "#news"] };
+function audience(...addresses: string[]): Audience {
+  return {
+    addresses,
+    size: addresses.length,
+    hears: (address) => addresses.includes(address),
+  };
+}
+
+const everyone = audience("*");
+const news = audience("*", "#news");
 
 class Scene {
   readonly window: LogWindow;
@@ -134,7 +142,7 @@ describe("a read of the window", () => {
     assert(chunk("ada", everyone, { ...range, to: 6 }) !== shared, "a range with one of its own");
     const ofNews = chunk("grace", news, { ...range, to: 6 });
     assert(ofNews !== shared, "a range with one of a channel's");
-    const others = { addresses: ["*", "#grace's own", "#news"] };
+    const others = audience("*", "#grace's own", "#news");
     assert(chunk("grace", others, { ...range, to: 6 }) === ofNews, "other channels change nothing");
     const { block: _, ...whole } = range;
     assertEquals(scene.read("grace", everyone, whole), [count(1, 4), 4]);
