@@ -76,6 +76,8 @@ const TRY = 2_000;
 const HEARTBEAT = 500;
 /** After how many of them the log looks whether the stream is still the same. */
 const LOOK_EVERY = 20;
+/** How often the stream is looked at until it stays the same meanwhile. */
+const ATTEMPTS = 10;
 /** For how long JetStream knows message ids, in ms, unless it holds messages for less. */
 const DUPLICATES = 120_000;
 const NS = 1_000_000;
@@ -323,6 +325,8 @@ class JetStreamLog implements Log {
 
   async #writeBatch(batch: readonly PendingRecord[]): Promise<(LogPosition | StreamsideError)[]> {
     await this.#isReachable();
+    // Who follows is told of another epoch.
+    if (this.#session === undefined) await this.#look();
     const before = await this.#located();
     let sent = this.#batches.get(batch);
     if (sent === undefined) {
@@ -565,7 +569,7 @@ class JetStreamLog implements Log {
   }
 
   async #lookUntilFound(): Promise<void> {
-    for (let attempt = 1; attempt < 10; attempt++) {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       if (this.#isClosed) throw closed();
       if (await this.#lookOnce(attempt)) return;
     }
@@ -579,30 +583,33 @@ class JetStreamLog implements Log {
   async #lookOnce(attempt: number): Promise<boolean> {
     const known = this.#place;
     const { state } = await this.#open();
+    const isEmpty = state.messages === 0;
+    // Under load, the oldest is gone before it is asked for.
+    const oldest = state.first_seq +
+      Math.floor((state.last_seq - state.first_seq) * (attempt - 1) / ATTEMPTS);
     // What comes later than the state is told later.
-    const newest = await this.#js.message(this.#stream, { last_by_subj: `${this.#stream}.epoch` });
+    const [newest, last, first] = await Promise.all([
+      this.#js.message(this.#stream, { last_by_subj: `${this.#stream}.epoch` }),
+      isEmpty ? undefined : this.#js.message(this.#stream, { seq: state.last_seq }),
+      isEmpty ? undefined : this.#js.message(this.#stream, { seq: oldest }),
+    ]);
     const marker = newest && this.#markerOf(newest);
     if (marker !== undefined && marker.position > state.last_seq) return false;
-    const last = state.messages === 0
-      ? undefined
-      : await this.#js.message(this.#stream, { seq: state.last_seq });
-    if (last === undefined && state.messages > 0) {
+    if (last === undefined && !isEmpty) {
       const { state: now } = await this.#info();
       if (now.first_seq > state.last_seq) return false;
     }
-    // Under load, the oldest is gone before it is asked for.
-    const first = Math.min(
-      state.last_seq,
-      state.first_seq + (attempt === 1 ? 0 : 50 * 3 ** attempt),
-    );
-    const epoch = marker?.epoch ?? (last && epochOf(last));
-    if (known === undefined || (epoch !== undefined && epoch !== known.epoch)) {
+    if (known === undefined) {
+      const epoch = marker?.epoch ?? (last && epochOf(last));
       if (last === undefined || epoch === undefined) return await this.#begin(marker);
-      return await this.#openAt(known, epoch, marker, first, last);
+      return this.#openAt(known, epoch, marker, first, last);
+    }
+    if (marker !== undefined && marker.epoch !== known.epoch) {
+      return last !== undefined && this.#openAt(known, marker.epoch, marker, first, last);
     }
     const { position, tag } = known.last;
     if (state.last_seq < position) return await this.#begin(marker);
-    if (state.messages === 0) {
+    if (isEmpty) {
       if (state.last_seq > position) return await this.#begin(marker);
       // All of it was too old, and nothing was missed.
       return await this.#remember(known);
@@ -617,23 +624,22 @@ class JetStreamLog implements Log {
         return here === undefined && now.first_seq > position ? false : await this.#begin(marker);
       }
     } else if (state.first_seq > position + 1) {
-      return last !== undefined && await this.#openAt(known, known.epoch, marker, first, last);
+      const epoch = marker?.epoch ?? (last && epochOf(last)) ?? known.epoch;
+      return last !== undefined && this.#openAt(known, epoch, marker, first, last);
     }
     return true;
   }
 
   /** Opens the log where the stream stands. */
-  async #openAt(
+  #openAt(
     known: Place | undefined,
     epoch: string,
     marker: Marker | undefined,
-    oldest: number,
+    first: StreamMessage | undefined,
     last: StreamMessage,
-  ): Promise<boolean> {
-    const first = await this.#js.message(this.#stream, { seq: oldest });
-    // Meanwhile it was trimmed.
-    if (first === undefined) return false;
-    if (this.#place !== known) return false;
+  ): boolean {
+    // Meanwhile it was trimmed, or more was told.
+    if (first === undefined || this.#place !== known) return false;
     const since = marker?.since ?? { position: 0 };
     let start = this.#startAt(first);
     if (start.position < since.position) start = since;
