@@ -1,21 +1,35 @@
 /**
- * Three servers on one Redis, which are killed one after the other while clients come back to whichever is there: each
+ * Three servers on one Redis or one NATS, which are killed one after the other while clients come back to whichever is there: each
  * client has every event that was acknowledged and addressed to it, once, in the order of the log.
  *
  * `CLUSTER_SECONDS`: for how long. `npm run test:long` has 300 clients and 500 events/s for a minute.
  *
  * @module
  */
-import { describe, test } from "node:test";
+import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "../../src/client/mod.ts";
 import { cases } from "../campaign.ts";
 import { type Server, start } from "../examples/server.ts";
+import { NATS, startNats } from "../nats.ts";
 import { skipWithout } from "../programs.ts";
 import { REDIS, startRedis } from "../redis.ts";
 import { until } from "../server-helpers.ts";
 
-const skip = skipWithout(...REDIS);
+/** What a test does with an engine: end it at once, start it with its data, end it for good. */
+interface Engine {
+  readonly url: string;
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Each engine: its programs, the variable that has its address, and how it is started. */
+const ENGINES: Record<string, [readonly string[], string, () => Promise<Engine>]> = {
+  Redis: [REDIS, "REDIS_URL", () => startRedis("--appendonly", "yes", "--appendfsync", "always")],
+  NATS: [[NATS], "NATS_URL", () => startNats()],
+};
+
 const SECONDS = cases("CLUSTER_SECONDS", 5, 60);
 const CLIENTS = cases("CLUSTER_CLIENTS", 30, 300);
 const RATE = cases("CLUSTER_RATE", 100, 500);
@@ -39,17 +53,17 @@ interface Listener {
 /** The position that an id stands for. */
 const positionOf = (id: string) => Number(id.split("-")[1]);
 
-describe("three servers on one Redis", () => {
+for (const [name, [programs, variable, startEngine]] of Object.entries(ENGINES)) {
   test(
-    "killed one after the other, and Redis in between: all is heard once, in order",
-    { skip },
+    `three servers on one ${name}, killed one after the other, and ${name} in between: all is heard once, in order`,
+    { skip: skipWithout(...programs) },
     async () => {
-      const redis = await startRedis("--appendonly", "yes", "--appendfsync", "always");
+      const engine = await startEngine();
       const servers: Server[] = [];
       const listeners: Listener[] = [];
       const any = () => servers[Math.floor(Math.random() * servers.length)]!;
       const startServer = async () => {
-        servers.push(await start("../tests/log/cluster-server", { REDIS_URL: redis.url }));
+        servers.push(await start("../tests/log/cluster-server", { [variable]: engine.url }));
       };
       /** As a load balancer does: each request to one that is there. */
       const balanced = (url: string, init: RequestInit) =>
@@ -105,8 +119,8 @@ describe("three servers on one Redis", () => {
           }
           if (!isRestarted && elapsed > SECONDS * 600) {
             isRestarted = true;
-            await redis.kill();
-            await redis.start();
+            await engine.kill();
+            await engine.start();
           }
           await new Promise((resolve) => setTimeout(resolve, 5));
         }
@@ -151,11 +165,11 @@ describe("three servers on one Redis", () => {
         for (const { client } of listeners) client.close();
         for (const server of servers) server.process.kill("SIGKILL");
         await Promise.all(servers.map(({ ended }) => ended));
-        await redis.close();
+        await engine.close();
       }
     },
   );
-});
+}
 
 function listen(
   session: string,
