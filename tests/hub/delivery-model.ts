@@ -591,11 +591,11 @@ export class Account {
   /** It goes to those who are live, and so not to who comes after it was sent. */
   #transient({ event, data }: Block): void {
     const at = this.#at;
-    const { life } = this.#ledger;
-    const sent = life.sent.find((sent) =>
-      sent.transient && sent.event === event && sent.data === data
-    );
-    if (!at || !sent) return this.#fault(`${quote({ event, data })} without an id`);
+    const isThis = (sent: Sent) => sent.transient && sent.event === event && sent.data === data;
+    // It may be read when the log has begun anew since it was sent.
+    const life = this.#ledger.lives.find(({ sent }) => sent.some(isThis));
+    const sent = life?.sent.find(isThis);
+    if (!at || !life || !sent) return this.#fault(`${quote({ event, data })} without an id`);
     const { head } = this.#subscription;
     if (this.#isAddressed(life, sent) === false) {
       this.#fault(`got ${this.#describe(sent)} of somebody else`);
