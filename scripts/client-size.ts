@@ -18,10 +18,10 @@ const shared = size("createClient, EventSource, createSharedClient") - client;
 // refusals with their problem details some 450, following redirects, of which browsers show nothing, 330, and telling an
 // answer that is complete from one that broke off 70.
 const lines: [string, number, number][] = [
-  ["createClient alone", size("createClient"), 6168],
-  ["streamside/client without createSharedClient", client, 6656],
+  ["createClient alone", size("createClient"), 6152],
+  ["streamside/client without createSharedClient", client, 6624],
   ["createSharedClient, more", shared, 1536],
-  ["readEvents alone", size("readEvents"), 3096],
+  ["readEvents alone", size("readEvents"), 3088],
 ];
 for (const [what, bytes, limit] of lines) {
   console.log(`${what}: ${bytes} of at most ${limit} bytes`);

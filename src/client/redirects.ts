@@ -32,7 +32,7 @@ export async function request(
     const response = await fetch(url, { ...init });
     const { status } = response;
     const location = response.headers.get("Location");
-    if (!follow || location === null || ![301, 302, 303, 307, 308].includes(status)) {
+    if (!follow || location === null || !/^30[12378]$/.test(String(status))) {
       return [response, url];
     }
     cancel(response.body);

@@ -66,16 +66,32 @@ export async function refusalOf(
 
   const type = headers.get("Content-Type");
   const tells = stream || /^application\/problem\+json *(;|$)/i.test(type!);
-  let said = await beginning(response, signal, tells ? MOST_BYTES : 0);
-  if (stream) {
-    createParser({
+  let said = "";
+  const decoder = new TextDecoder();
+  const read = stream
+    ? createParser({
       onRetry,
       onEvent: (type, data) => {
         if (type === "streamside:unavailable") said = data;
       },
-    })(new TextEncoder().encode(said));
-  }
+    })
+    : (chunk: Uint8Array) => said += decoder.decode(chunk, { stream: true });
+
+  const reader = response.body?.getReader();
+  const giveUp = () => cancel(reader);
+  const timer = setTimeout(giveUp, MOST_TIME);
+  const stop = onAbort(signal, giveUp);
   let problem: Problem | undefined;
+  try {
+    for (let bytes = 0; tells && reader;) {
+      const { value, done } = await reader.read();
+      if (done || (bytes += value.length) > MOST_BYTES) break;
+      read(value);
+    }
+  } catch { /* It broke off: what came before may be enough. */ }
+  clearTimeout(timer);
+  stop();
+  giveUp();
   try {
     const value = JSON.parse(said);
     if (Object(value) === value && !Array.isArray(value)) problem = value;
@@ -89,31 +105,4 @@ export async function refusalOf(
     status,
     problem,
   );
-}
-
-/** The beginning of a body, as text: as much as arrives in time, and no more than `most` bytes. The rest is cancelled. */
-async function beginning(
-  response: Response,
-  signal: AbortSignal | undefined,
-  most: number,
-): Promise<string> {
-  const reader = response.body?.getReader();
-  if (!reader) return "";
-  const giveUp = () => cancel(reader);
-  const timer = setTimeout(giveUp, MOST_TIME);
-  const stop = onAbort(signal, giveUp);
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
-  try {
-    while (most) {
-      const { value, done } = await reader.read();
-      if (done || (bytes += value.length) > most) break;
-      text += decoder.decode(value, { stream: true });
-    }
-  } catch { /* It broke off: what came before may be enough. */ }
-  clearTimeout(timer);
-  stop();
-  giveUp();
-  return text;
 }

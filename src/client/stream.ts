@@ -300,9 +300,11 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (!reader) throw new Error("The response has no body");
       const { value, done } = await reader.read();
       if (this.#state !== state) return;
-      if (done && response.headers.has(COMPLETE_WITH_END)) throw new Error("The stream ended");
-      if (done && this.#policy.maxAttempts === 0 && !standard) return this.#close("ended");
-      if (done) throw new Error("The stream ended");
+      if (done) {
+        const last = this.#policy.maxAttempts === 0 && !standard;
+        if (last && !response.headers.has(COMPLETE_WITH_END)) return this.#close("ended");
+        throw new Error("The stream ended");
+      }
       this.#expect(timeout);
       read(value);
       this.fed();
