@@ -20,6 +20,12 @@ const skip = existsSync(SDK) || process.env.CI === "true"
   ? false
   : "npm ci --prefix examples/mcp installs @modelcontextprotocol/sdk";
 
+/** What the test uses of what the SDK gives a tool. */
+interface ToolExtra {
+  _meta: { progressToken: number };
+  sendNotification(notification: object): Promise<void>;
+}
+
 describe("examples/mcp-event-store.ts", () => {
   test("an id replays its own stream of its own session, and nothing else", async () => {
     const stores = mcpEventStores<{ n: number }>(memoryLog());
@@ -56,7 +62,7 @@ describe("examples/mcp-event-store.ts", () => {
     let hear: () => void;
     const heard = new Promise<void>((resolve) => hear = resolve);
     const mcp = new McpServer({ name: "test", version: "1.0.0" });
-    mcp.registerTool("count", {}, async (extra: any) => {
+    mcp.registerTool("count", {}, async (extra: ToolExtra) => {
       for (let progress = 1; progress <= 4; progress++) {
         await extra.sendNotification({
           method: "notifications/progress",
