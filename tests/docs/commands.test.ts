@@ -65,7 +65,7 @@ const expected: Record<string, (Run | Elsewhere)[] | string> = {
     {
       text: ["", " -- cpu rate", " -- --write cpu", " -- --quick", " -- --rounds 5 send"]
         .map((options) => `npm run bench${options}`)
-        .concat("npm run bench:logs", "npm run bench:runs").join("\n"),
+        .concat("npm run bench:logs", "npm run bench:runs", "npm run bench:channels").join("\n"),
       because: "it takes minutes of a quiet machine, and the first writes into the page",
     },
   ],
@@ -256,7 +256,17 @@ async function runBlocks(page: Page, entries: (Run | Elsewhere)[]): Promise<void
 
 /** What a reader has: a clone with its modules, the files of the page, and `npx streamside`. */
 async function copy(folder: string, page: Page, port: number): Promise<void> {
-  for (const name of ["mod.ts", "src", "examples", "package.json", "tsconfig.json", "deno.json"]) {
+  for (
+    const name of [
+      "mod.ts",
+      "src",
+      "docs",
+      "examples",
+      "package.json",
+      "tsconfig.json",
+      "deno.json",
+    ]
+  ) {
     const filter = (path: string) => !/node_modules|\.next/.test(path);
     await cp(join(root, name), join(folder, name), { recursive: true, filter });
   }
