@@ -488,7 +488,8 @@ export class Account {
     this.lastEventId = lastEventId;
     const resumed = lastEventId === undefined ? head : ledger.place(lastEventId);
     this.#at = resumed?.life === head.life ? resumed : undefined;
-    this.#liveFrom = subscription.handedOut ?? 0;
+    // A resume may become live before a fan-out that is due.
+    this.#liveFrom = lastEventId === undefined ? head.position : subscription.handedOut ?? 0;
     // Also an id that no log gave stands for a position, until the log says that it knows nothing of it.
     const [, epoch, digits] = /^([^-]+)-(0|[1-9]\d*)(?:-|$)/.exec(lastEventId ?? "") ?? [];
     this.#begins = this.#at
