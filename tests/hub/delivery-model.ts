@@ -581,12 +581,20 @@ export class Account {
       // Of a reader that was ahead of its hub, the hub knows nothing but what came since.
       const known = this.#begins.filter((begin) => begin <= place.position);
       this.#begins = [...known, Math.min(place.position, head.position)];
-    } else if (!this.#begins.some((begin) => begin >= (this.#subscription.unknown ?? 0))) {
-      this.#begins.push(head.position);
-    }
+    } else if (!this.#hasBegun()) this.#begins.push(head.position);
     this.#at = place;
     this.lag();
     this.resets++;
+  }
+
+  /**
+   * What it subscribed to where it begins was known: its hub knew what was joined and left since, and it was given
+   * something from there on, or has been reset before.
+   */
+  #hasBegun(): boolean {
+    const { head, unknown = 0 } = this.#subscription;
+    if (!this.#begins.some((begin) => begin >= unknown) || !this.#at) return false;
+    return this.#at.life !== head.life || !this.#begins.includes(this.#at.position);
   }
 
   /** It goes to those who are live, and so not to who comes after it was sent. */

@@ -6,8 +6,16 @@
  */
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type Hub, memoryLog } from "../../mod.ts";
-import { EventReader, servers, until, withHub, withService } from "../server-helpers.ts";
+import { createHub, type Hub, memoryLog } from "../../mod.ts";
+import { TaggedEngine } from "../log/tagged-engine.ts";
+import {
+  EventReader,
+  quietLogger,
+  servers,
+  until,
+  withHub,
+  withService,
+} from "../server-helpers.ts";
 
 /** Sends numbered events to a session, and returns their ids. */
 async function sendNumbers({ hub }: { hub: Hub }, from: number, to: number) {
@@ -284,4 +292,48 @@ describe("what a resume gives", () => {
         await reader.cancel();
       }
     }));
+});
+
+describe("resuming what a log holds", () => {
+  for (
+    const [what, history] of [
+      ["from the log", { events: 1 }],
+      ["from a window that is filled", {}],
+    ] as const
+  ) {
+    test(`what is transient is not for who comes afterwards: ${what}`, async () => {
+      const engine = new TaggedEngine();
+      const hubs = [createHub({ log: engine.connect(), logger: quietLogger })];
+      try {
+        const [hub] = hubs as [Hub];
+        const cursor = hub.cursor();
+        await hub.send("ada", "n", 1);
+        await hub.send("ada", "n", "own", { transient: true });
+        await hub.publish("news", "n", "channel", { transient: true });
+        await hub.broadcast("n", "all", { transient: true });
+        await hub.send("ada", "n", 2);
+        const later = createHub({ log: engine.connect(), logger: quietLogger, history });
+        hubs.push(later);
+        const channels = ["news"];
+        const readers = [
+          new EventReader(later.subscribe("ada", { channels, lastEventId: cursor })),
+          new EventReader(later.subscribe("ada", { channels, lastEventId: hub.cursor() })),
+          new EventReader(later.subscribe("ada", { channels })),
+        ];
+        await later.send("ada", "n", "mark");
+        const data: string[][] = [];
+        for (const reader of readers) {
+          const heard: string[] = [];
+          for (let e = await reader.event(); e.data !== "mark"; e = await reader.event()) {
+            heard.push(e.data!);
+          }
+          data.push(heard);
+          await reader.cancel();
+        }
+        assertEquals(data, [["1", "2"], [], []]);
+      } finally {
+        await Promise.all(hubs.map((hub) => hub.close()));
+      }
+    });
+  }
 });
