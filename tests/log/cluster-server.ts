@@ -32,6 +32,12 @@ async function onRedis(url: string): Promise<Log> {
 }
 
 async function onNats(servers: string): Promise<Log> {
-  const connection = await connect({ servers, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+  const connection = await connect({
+    servers,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 50,
+    // It may be started just while the engine is away.
+    waitOnFirstConnect: true,
+  });
   return jetStreamLog(connection);
 }

@@ -62,7 +62,9 @@ test(
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "streamside ä 100% "));
     try {
-      for (const name of ["mod.ts", "src", "examples/app", "examples/node.ts", "package.json"]) {
+      for (
+        const name of ["mod.ts", "src", "docs", "examples/app", "examples/node.ts", "package.json"]
+      ) {
         await cp(join(root, name), join(folder, name), { recursive: true });
       }
       for (const name of await readdir(join(folder, "examples/app"), { recursive: true })) {
