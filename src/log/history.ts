@@ -14,8 +14,8 @@ export interface HistoryOptions {
   /** At most this many events. Default: 100 000. */
   readonly events?: number;
   /**
-   * At most this many bytes of memory, within a fifth: an event takes its text, its address, key and `except`, and 160
-   * to 240 bytes for the entry and the indexes. Default: 33 554 432 (32 MiB): some 100 000 events of 150 bytes as they
+   * At most this many bytes of memory, within a fifth: an event takes its text, its address, key and `except`, and 174
+   * to 250 bytes for the entry and the indexes. Default: 33 554 432 (32 MiB): some 100 000 events of 150 bytes as they
    * go out.
    */
   readonly bytes?: number;
@@ -244,7 +244,7 @@ export class BoundedHistory {
  */
 
 /** The entry, and its places in the queues of the log and of the window. */
-const ENTRY_BYTES = 160;
+const ENTRY_BYTES = 174;
 /** A place in one more queue of the window. */
 const SLOT_BYTES = 8;
 /** An address in the window's index, besides its string. */

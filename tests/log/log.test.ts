@@ -98,7 +98,7 @@ describe("memoryLog", () => {
       null,
       "an entry larger than the bound is not held",
     );
-    const bytes = 3 * (160 + new EntryWriter("8letters").write(entryAt(1, "x")).end);
+    const bytes = 3 * (174 + new EntryWriter("8letters").write(entryAt(1, "x")).end);
     const exact = memoryLog({ bytes });
     for (let i = 1; i <= 4; i++) await exact.append(record("x"));
     assertEquals((await exact.read(at(1), 10))!.length, 3, "as many as fit to the byte are held");
