@@ -8,6 +8,7 @@
 import { backoff, type ReconnectOptions } from "../client/backoff.ts";
 import { StreamsideError } from "../errors.ts";
 import { MAX_DELAY } from "../validate.ts";
+import { closed } from "./closed.ts";
 import type { LogPosition, LogRecord } from "./record.ts";
 
 /** A record that waits for its place. */
@@ -252,8 +253,4 @@ function refusal(error: unknown): StreamsideError {
     `The log did not take the event: ${error instanceof Error ? error.message : error}`,
     { cause: error },
   );
-}
-
-function closed(): StreamsideError {
-  return new StreamsideError("closed", "The log is closed.");
 }

@@ -18,6 +18,7 @@ import { backoff } from "../client/backoff.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { bound, delay, invalid } from "../validate.ts";
 import { Appends, newTag, type PendingRecord, RETRY } from "./appends.ts";
+import { closed } from "./closed.ts";
 import { isTag, newEpoch } from "./cursor.ts";
 import { boundsOf, type HistoryOptions } from "./history.ts";
 import {
@@ -866,10 +867,6 @@ function jsonOf({ data }: StreamMessage): object | undefined {
   } catch {
     return undefined;
   }
-}
-
-function closed(): StreamsideError {
-  return new StreamsideError("closed", "The log is closed.");
 }
 
 function mayPass(error: unknown, connection: NatsConnection): boolean {

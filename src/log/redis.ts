@@ -18,6 +18,7 @@ import { backoff } from "../client/backoff.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { bound, checkName, delay, invalid } from "../validate.ts";
 import { Appends, newTag, type PendingRecord, RETRY } from "./appends.ts";
+import { closed } from "./closed.ts";
 import { newEpoch } from "./cursor.ts";
 import { boundsOf, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
@@ -158,7 +159,7 @@ class RedisLog implements Log {
   }
 
   follow(follower: LogFollower): () => void {
-    if (this.#isClosed) throw new StreamsideError("closed", "The log is closed.");
+    if (this.#isClosed) throw closed();
     this.#followers.add(follower);
     if (this.#told) follower.opened(this.#told.epoch, this.#told.head, this.#told.start);
     if (this.#loop === undefined) void this.#follow(this.#loop = {});
@@ -256,7 +257,14 @@ class RedisLog implements Log {
     const [first] = found;
     // Another epoch begins, or what comes next was trimmed before it was read.
     if (found.includes(undefined) || first!.position !== head.position + 1) {
-      return await this.#look();
+      await this.#look();
+      if (this.#told?.epoch !== epoch || this.#told.head !== head) return;
+      const [id] = entries[0] as [string];
+      throw new StreamsideError(
+        "log-unavailable",
+        `The stream ${this.#stream} holds an entry ${id} that no hub has appended. Only hubs may write to it: delete ` +
+          "the entry (XDEL), or the keys of the log.",
+      );
     }
     const { position, tag } = found.at(-1)!;
     this.#told = { ...this.#told, head: { position, tag } };
@@ -316,7 +324,7 @@ class RedisLog implements Log {
   }
 
   async #run({ text, sha }: Script, ...args: string[]): Promise<unknown> {
-    if (this.#isClosed) throw new StreamsideError("closed", "The log is closed.");
+    if (this.#isClosed) throw closed();
     const rest = [`${this.#keys.length}`, ...this.#keys, newEpoch(), newTag(), ...args];
     try {
       try {
@@ -462,7 +470,16 @@ function entryOf(entry: unknown): LogEntry | undefined {
   const [id] = entry as [string];
   const { r, t, g } = fieldsOf(entry);
   if (r === undefined) return undefined;
-  return { position: parseInt(id), tag: g!, time: Number(t), record: JSON.parse(r) as LogRecord };
+  return { position: parseInt(id), tag: g!, time: Number(t), record: recordOf(r) };
+}
+
+/** A record. What is none costs itself alone: the hub logs that it goes to nobody. */
+function recordOf(text: string): LogRecord {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { to: "", event: "", data: "" };
+  }
 }
 
 function placeOf(place: unknown): Place {

@@ -638,6 +638,48 @@ describe("redisLog", () => {
       }
     }));
 
+  test(
+    "what others write into the stream costs nobody else: an invalid record, and an entry that is no hub's",
+    {
+      skip,
+    },
+    () =>
+      withServers(async (servers) => {
+        const { redis } = servers;
+        const { hub, log } = await servers.start();
+        const reader = listen(hub);
+        await hub.publish("news", "n", "0");
+        assertEquals(await hear(reader, 1), ["0"]);
+        const head = Number(hub.cursor().split("-")[1]);
+        await redis.command(
+          "XADD",
+          "{streamside}:log",
+          `${head + 1}-0`,
+          "r",
+          "{",
+          "t",
+          "1",
+          "g",
+          "t",
+          "s",
+          "1",
+        );
+        await redis.command("HSET", "{streamside}:state", "head", `${head + 1}`, "headTag", "t");
+        await hub.publish("news", "n", "1");
+        assertEquals(await hear(reader, 1), ["1"]);
+
+        const failures: unknown[] = [];
+        log.follow({ opened() {}, appended() {}, failed: (error) => failures.push(error) });
+        const [id] = /\d{5,}-0/.exec(
+          await redis.command("XADD", "{streamside}:log", "*", "r", "{}"),
+        )!;
+        await until(() => failures.length > 0, "the failure");
+        assert(String(failures[0]).includes("that no hub has appended"), String(failures[0]));
+        await redis.command("XDEL", "{streamside}:log", id);
+        reader.cancel();
+      }),
+  );
+
   test("what is not a client of Redis is refused", () => {
     for (const wrong of [undefined, null, {}, { duplicate() {} }, "redis://localhost"]) {
       assertThrows(() => redisLog(wrong as never), StreamsideError, "redisLog needs a client");
