@@ -42,7 +42,7 @@ function overhead(address: string, key: string | undefined, except: Iterable<str
   const forNames = names.length === 0
     ? 0
     : names.reduce((sum, name) => sum + name.length + 1, 8 + 28 + 16 + 1);
-  return 160 + forAddress + forKey + forNames;
+  return 174 + forAddress + forKey + forNames;
 }
 
 /** What an event takes as it goes out; an instruction goes to nobody, but its data is held. */
