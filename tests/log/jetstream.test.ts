@@ -242,7 +242,7 @@ describe("jetStreamLog", () => {
         const old = (await one.hub.publish("news", "n", "old")).id;
         const putBack = await nats.copyStore();
         await nats.start();
-        const reader = listen(two.hub);
+        const reader = listen(two.hub, old);
         const lost = (await one.hub.publish("news", "n", "lost")).id;
         assertEquals(await hear(reader, 1), ["lost"]);
         await nats.kill();

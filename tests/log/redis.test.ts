@@ -332,7 +332,7 @@ describe("redisLog", () => {
         const old = (await one.hub.publish("news", "n", "old")).id;
         await redis.command("SAVE");
         await copyFile(dump, `${dump}.old`);
-        const reader = listen(one.hub);
+        const reader = listen(one.hub, old);
         const lost = (await one.hub.publish("news", "n", "lost")).id;
         assertEquals(await hear(reader, 1), ["lost"]);
         await redis.kill();
