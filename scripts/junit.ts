@@ -12,6 +12,11 @@ export interface Counts {
   skipped: number;
 }
 
+/** What a report says: the counts, and of each test that failed where it stands and why. */
+export interface Report extends Counts {
+  failures: string[];
+}
+
 /**
  * Counts the leaf tests of a JUnit report.
  *
@@ -20,17 +25,21 @@ export interface Counts {
  * as one passed test named after the file; such a file counts as failed.
  * @throws When the text is not well-formed XML.
  */
-export function countTests(report: string, isFile: (name: string) => boolean): Counts {
+export function countTests(report: string, isFile: (name: string) => boolean): Report {
   const cases = testCases(parseXml(wellFormed(report)));
-  const names = cases.map((testCase) => testCase.attributes.name ?? "");
+  const names = cases.map(nameOf);
   const parents = namesOfParents(names);
-  const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const counts: Report = { passed: 0, failed: 0, skipped: 0, failures: [] };
   cases.forEach((testCase, index) => {
     const name = names[index]!;
     if (parents.has(name)) return;
-    if (hasChild(testCase, "failure") || hasChild(testCase, "error") || isFile(name)) {
+    const fault = child(testCase, "failure") ?? child(testCase, "error");
+    if (fault || isFile(name)) {
       counts.failed++;
-    } else if (hasChild(testCase, "skipped")) {
+      counts.failures.push(
+        `${groupsOf(testCase)}${name}: ${fault ? messageOf(fault) : "declares no test"}`,
+      );
+    } else if (child(testCase, "skipped")) {
       counts.skipped++;
     } else {
       counts.passed++;
@@ -54,8 +63,32 @@ function testCases(node: { children: readonly unknown[] }): XmlElement[] {
   return elements(node).flatMap((child) => child.name === "testcase" ? [child] : testCases(child));
 }
 
-function hasChild(element: XmlElement, name: string): boolean {
-  return elements(element).some((child) => child.name === name);
+function nameOf(element: XmlElement): string {
+  return element.attributes.name ?? "";
+}
+
+/** The groups around a test, and its file where the report has it as one of them. */
+function groupsOf(testCase: XmlElement): string {
+  const groups: string[] = [];
+  for (
+    let at = testCase.parent;
+    at instanceof XmlElement && at.name === "testsuite";
+    at = at.parent
+  ) {
+    groups.unshift(`${nameOf(at)} > `);
+  }
+  return groups.join("");
+}
+
+/** Some write the message into an attribute, some into the text, some into both. */
+function messageOf(fault: XmlElement): string {
+  const message = fault.attributes.message ?? "";
+  const text = fault.text.trim();
+  return text.includes(message) ? text : `${message}\n${text}`.trim();
+}
+
+function child(element: XmlElement, name: string): XmlElement | undefined {
+  return elements(element).find((child) => child.name === name);
 }
 
 function elements(node: { children: readonly unknown[] }): XmlElement[] {

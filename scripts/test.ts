@@ -1,6 +1,6 @@
 /**
  * Runs the one test suite on Node, Deno and Bun, and ends with a line `N passed, N failed` (and `, N skipped`) that
- * counts every test once for each runtime that ran it.
+ * counts every test once for each runtime that ran it. Before that it lists what failed.
  *
  * Tests mostly wait: one runtime after the other they take a third of one core. So each runtime gets the files in a few
  * parts, and two parts a core run at a time; with `--jobs 1` all files of a runtime run in one process.
@@ -28,7 +28,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type Counts, countTests } from "./junit.ts";
+import { type Counts, countTests, type Report } from "./junit.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
@@ -113,6 +113,7 @@ const results = values.runtime.map((name) => ({
   name,
   counts: { passed: 0, failed: 0, skipped: 0 } as Counts,
   faults: [] as string[],
+  failures: [] as string[],
   seconds: 0,
 }));
 const waiting = results.flatMap((result) => parts.map((part, i) => ({ result, part, i })));
@@ -121,12 +122,18 @@ await Promise.all(Array.from({ length: jobs }, async () => {
     const { result, part, i } = next;
     const began = performance.now();
     const { counts, fault } = await runSuite(result.name, part, i);
+    result.failures.push(...counts.failures);
     if (fault) console.error(`\n${result.name}: ${fault}`);
     if (fault) result.faults.push(fault);
     add(result.counts, counts);
     result.seconds += (performance.now() - began) / 1000;
   }
 }));
+
+// What failed stands far up in the output of a part, and where only the end is kept it would be lost.
+for (const { name, failures } of results) {
+  for (const failure of failures) console.log(`\n${name}: FAILED ${firstLines(failure)}`);
+}
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 console.log();
@@ -143,6 +150,11 @@ function deal(files: string[], parts: number): string[][] {
   return Array.from({ length: parts }, (_, i) => files.filter((_, at) => at % parts === i));
 }
 
+/** The beginning of a message: enough to know what failed, and a page of output at most. */
+function firstLines(message: string): string {
+  return message.slice(0, 1_500).split("\n").slice(0, 20).join("\n  ");
+}
+
 function add(sum: Counts, { passed, failed, skipped }: Counts): void {
   sum.passed += passed;
   sum.failed += failed;
@@ -154,12 +166,12 @@ async function runSuite(
   name: string,
   files: string[],
   part: number,
-): Promise<{ counts: Counts; fault: string | undefined }> {
+): Promise<{ counts: Report; fault: string | undefined }> {
   if (stdio === "inherit") console.log(`\n${name}: ${files.length} files`);
   const report = join(reports, `${name}-${part}.xml`);
   const { code, ended } = await run(runtimes[name]!(files, report));
 
-  let counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  let counts: Report = { passed: 0, failed: 0, skipped: 0, failures: [] };
   let fault: string | undefined;
   try {
     counts = countTests(await readFile(report, "utf8"), isTestFile);

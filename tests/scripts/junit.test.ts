@@ -66,6 +66,22 @@ describe("the counts of a JUnit report", () => {
     assertEquals(count(report), [1, 1, 1]);
   });
 
+  test("what failed is named with its groups and its message, wherever the report has that", () => {
+    const report = `<testsuites>
+  <testsuite name="tests/a.test.ts"><testsuite name="group">
+    <testcase name="one"><failure message="1 !== 2">Error: 1 !== 2\n  at x</failure></testcase>
+    <testcase name="two"><error message="cancelled"/></testcase>
+    <testcase name="three"/>
+  </testsuite></testsuite>
+  <testcase name="/tests/empty.test.ts"/>
+</testsuites>`;
+    assertEquals(countTests(report, (name) => name === "/tests/empty.test.ts").failures, [
+      "tests/a.test.ts > group > one: Error: 1 !== 2\n  at x",
+      "tests/a.test.ts > group > two: cancelled",
+      "/tests/empty.test.ts: declares no test",
+    ]);
+  });
+
   test("a report that broke off is an error, not a smaller count", () => {
     assertThrows(() => count('<testsuites><testcase name="alone"/>'));
   });
