@@ -58,6 +58,7 @@ export type {
   HubEvents,
   HubOptions,
   HubStats,
+  HubTransaction,
   Run,
   RunningRun,
   RunOptions,

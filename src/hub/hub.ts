@@ -43,6 +43,7 @@ import type {
   HubEvents,
   HubOptions,
   HubStats,
+  HubTransaction,
   Run,
   RunningRun,
   RunOptions,
@@ -287,8 +288,7 @@ class LogHub implements InternalHub {
     data: unknown,
     options?: SendOptions,
   ): Promise<SendResult> {
-    checkName("session", session);
-    return await this.#append(sessionAddress(session), event, data, options);
+    return await this.#append(this.#toSession(session, event, data, options));
   }
 
   async publish(
@@ -297,12 +297,32 @@ class LogHub implements InternalHub {
     data: unknown,
     options?: BroadcastOptions,
   ): Promise<SendResult> {
-    checkName("channel", channel);
-    return await this.#append(channelAddress(channel), event, data, options, sessionsOf(options));
+    return await this.#append(this.#toChannel(channel, event, data, options));
   }
 
   async broadcast(event: string, data: unknown, options?: BroadcastOptions): Promise<SendResult> {
-    return await this.#append(EVERYONE, event, data, options, sessionsOf(options));
+    return await this.#append(this.#toEveryone(event, data, options));
+  }
+
+  within(transaction: unknown): HubTransaction {
+    if (this.#log.within === undefined) {
+      throw invalid(
+        "The hub's log is on no database (it has no `within`), so nothing can be sent within a transaction: use " +
+          "sqliteLog of streamside/sqlite or postgresLog of streamside/postgres.",
+      );
+    }
+    const append = this.#log.within(transaction);
+    return {
+      send: async (session, event, data, options) => {
+        await this.#appendWithin(append, this.#toSession(session, event, data, options));
+      },
+      publish: async (channel, event, data, options) => {
+        await this.#appendWithin(append, this.#toChannel(channel, event, data, options));
+      },
+      broadcast: async (event, data, options) => {
+        await this.#appendWithin(append, this.#toEveryone(event, data, options));
+      },
+    };
   }
 
   subscribe(session: string, options?: SubscribeOptions): ReadableStream<Uint8Array> {
@@ -498,13 +518,27 @@ class LogHub implements InternalHub {
     );
   }
 
-  async #append(
+  #toSession(session: string, event: string, data: unknown, options?: SendOptions): LogRecord {
+    checkName("session", session);
+    return this.#recordOf(sessionAddress(session), event, data, options);
+  }
+
+  #toChannel(channel: string, event: string, data: unknown, options?: BroadcastOptions): LogRecord {
+    checkName("channel", channel);
+    return this.#recordOf(channelAddress(channel), event, data, options, sessionsOf(options));
+  }
+
+  #toEveryone(event: string, data: unknown, options?: BroadcastOptions): LogRecord {
+    return this.#recordOf(EVERYONE, event, data, options, sessionsOf(options));
+  }
+
+  #recordOf(
     to: Address,
     event: string,
     data: unknown,
     options?: SendOptions,
     except?: readonly string[],
-  ): Promise<SendResult> {
+  ): LogRecord {
     checkEventName(event);
     const key = options?.key;
     if (key !== undefined) checkName("key", key);
@@ -516,7 +550,7 @@ class LogHub implements InternalHub {
     }
     const text = serializeData(data);
     this.#checkSize(event, text);
-    const record: LogRecord = {
+    return {
       to,
       event,
       data: text,
@@ -525,6 +559,10 @@ class LogHub implements InternalHub {
       transient: transient || undefined,
       idempotencyKey,
     };
+  }
+
+  async #append(record: LogRecord): Promise<SendResult> {
+    const { to, event, except } = record;
     const { epoch: before } = this.#delivery;
     const position = await this.#record(record, "the event", "sent again, it may arrive twice");
     const epoch = this.#assertSameLife(before, "the event");
@@ -535,6 +573,25 @@ class LogHub implements InternalHub {
     };
     if (this.#listeners.has("send")) this.#tell("send", { ...result, to, event });
     return result;
+  }
+
+  async #appendWithin(
+    append: (record: LogRecord) => Promise<void>,
+    record: LogRecord,
+  ): Promise<void> {
+    if (this.#closed) {
+      throw new StreamsideError("closed", "The hub is closed and did not take the event.");
+    }
+    try {
+      await append(record);
+    } catch (cause) {
+      if (cause instanceof StreamsideError) throw cause;
+      throw new StreamsideError(
+        "log-unavailable",
+        "The log did not confirm that the event is part of the transaction: roll it back.",
+        { cause },
+      );
+    }
   }
 
   #checkSize(event: string, data: string): void {

@@ -263,6 +263,37 @@ export interface HubEvents {
 }
 
 /**
+ * Sends that are part of a transaction: see {@link Hub.within}. Each resolves, to nothing, once its event is part of the
+ * transaction, and rejects with `invalid-event`, `invalid-data`, `invalid-argument`, `event-too-large`,
+ * `log-unavailable` or `closed`. An invalid event rejects before the database is asked anything. Whether the events are
+ * sent is known at the commit, so `stats().events` does not count them, and `hub.on("send")` does not tell of them.
+ */
+export interface HubTransaction<Events extends EventMap = Record<string, unknown>> {
+  /** As {@link Hub.send}. */
+  send<Name extends EventName<Events>>(
+    session: string,
+    event: Name,
+    data: Events[Name],
+    options?: SendOptions,
+  ): Promise<void>;
+
+  /** As {@link Hub.publish}. */
+  publish<Name extends EventName<Events>>(
+    channel: string,
+    event: Name,
+    data: Events[Name],
+    options?: BroadcastOptions,
+  ): Promise<void>;
+
+  /** As {@link Hub.broadcast}. */
+  broadcast<Name extends EventName<Events>>(
+    event: Name,
+    data: Events[Name],
+    options?: BroadcastOptions,
+  ): Promise<void>;
+}
+
+/**
  * A real-time service: a log, and the connections open in this process.
  *
  * `Events` maps event names to the types of their data; the client takes the same map.
@@ -318,6 +349,24 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
     data: Events[Name],
     options?: BroadcastOptions,
   ): Promise<SendResult>;
+
+  /**
+   * Sends within a transaction of the log's database: the events are in the log if and only if it commits, together with
+   * what else the transaction changes. For logs on a database.
+   *
+   * @param transaction an open transaction, as the log takes it: with `sqliteLog` the database inside of one, with
+   *   `postgresLog` the client on which `BEGIN` was sent. Use what is returned until the transaction ends
+   * @throws {StreamsideError} `invalid-argument` for anything else, and for a log that is on no database. Where only the
+   *   database can tell that no transaction is open, the sends reject with it
+   * @example
+   * ```ts
+   * await client.query("BEGIN");
+   * await client.query("UPDATE orders SET paid = true WHERE id = $1", [order.id]);
+   * await hub.within(client).publish("orders", "orderPaid", { id: order.id });
+   * await client.query("COMMIT");
+   * ```
+   */
+  within(transaction: unknown): HubTransaction<Events>;
 
   /**
    * Opens a stream of a session's events in the event stream format (WHATWG HTML 9.2). Cancel it to end it.

@@ -89,6 +89,16 @@ export interface Log {
    * closes only a log that it made itself.
    */
   close?(): void | Promise<void>;
+  /**
+   * What appends within a transaction of the log's own database: the record is in the log if and only if the transaction
+   * commits. The function that it returns resolves once the record is part of the transaction, which is before the
+   * commit, so there is no position yet. Followers are told after the commit. Without it, `hub.within` throws.
+   *
+   * @param transaction what the log's database calls a transaction: the log says in its documentation what it takes
+   * @throws {StreamsideError} `invalid-argument` for anything else, and where no transaction is open. Where only the
+   *   database can tell, the function that is returned rejects with it, and appends nothing
+   */
+  within?(transaction: unknown): (record: LogRecord) => Promise<void>;
   /** Its runs. Without it, `hub.run` rejects with `invalid-argument`. */
   readonly runs?: RunLog | undefined;
 }

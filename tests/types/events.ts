@@ -199,3 +199,11 @@ export function send<Events extends object, Name extends Extract<keyof Events, s
 ): Promise<unknown> {
   return hub.send("session-1", name, data);
 }
+
+// What is sent within a transaction is checked as any other send.
+declare const paying: Hub<{ paid: { id: number } }>;
+paying.within({}).publish("orders", "paid", { id: 7 }, { except: "ada", key: "7" });
+// @ts-expect-error: not assignable to type 'number'
+paying.within({}).send("ada", "paid", { id: "7" });
+// @ts-expect-error: not assignable to parameter of type '"paid"'
+paying.within({}).broadcast("payed", { id: 7 });
