@@ -32,7 +32,7 @@ export const runtime: "node" | "deno" | "bun" = "Deno" in globalThis
   : "node";
 
 /** How long a test waits for anything, in ms. Only a failing test ever waits that long. */
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 
 /** A promise, or an error that says what was waited for. */
 export async function within<T>(

@@ -8,7 +8,7 @@ import http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
 /** How long anything may take before its test fails, in milliseconds. */
-const LIMIT = 15_000;
+const LIMIT = 60_000;
 
 /** The headers of an event stream. */
 export const STREAM = { "Content-Type": "text/event-stream" };

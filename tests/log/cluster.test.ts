@@ -108,9 +108,12 @@ for (const [name, [programs, variable, startEngine]] of Object.entries(ENGINES))
         const began = performance.now();
         let killed = 0;
         let isRestarted = false;
-        for (let elapsed = 0; elapsed < SECONDS * 1000; elapsed = performance.now() - began) {
+        // Where the machine is busy and servers take long to start, it goes on until enough have been killed.
+        const isOver = (elapsed: number) =>
+          elapsed > SECONDS * 1000 && killed >= 3 || elapsed > SECONDS * 10_000;
+        for (let elapsed = 0; !isOver(elapsed); elapsed = performance.now() - began) {
           while (number < elapsed * RATE / 1000) sending.push(send());
-          if (elapsed > (killed + 1) * KILL) {
+          if (elapsed > (killed + 1) * KILL && servers.length > 1) {
             killed++;
             const [victim] = servers.splice(0, 1);
             victim!.process.kill("SIGKILL");
