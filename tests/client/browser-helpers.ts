@@ -15,12 +15,13 @@ import {
 } from "../../mod.ts";
 import { bundle } from "../../scripts/bundle.ts";
 import { toNodeListener } from "../../src/node/mod.ts";
+import { onNodeAlone } from "../campaign.ts";
 import { find, skipWithout } from "../programs.ts";
 
 const browsers = ["chromium", "chromium-browser", "google-chrome"];
 
 /** Why browser tests are skipped, or `false`. */
-export const skip: string | false = skipWithout(...browsers);
+export const skip: string | false = onNodeAlone || skipWithout(...browsers);
 
 /** How Chromium starts: without a window, and without asking anybody for anything. */
 export const CHROMIUM_OPTIONS: readonly string[] = [
@@ -40,6 +41,7 @@ export async function launch(): Promise<Browser> {
   if (executablePath === undefined) throw new Error(`None of ${browsers.join(", ")} is on PATH.`);
   return await chromium.launch({
     executablePath,
+    timeout: 120_000,
     args: [...CHROMIUM_OPTIONS],
   });
 }

@@ -14,6 +14,7 @@ import { assertEquals } from "@std/assert";
 import { createHandler, createHub, sessionFromRequest } from "../../mod.ts";
 import { bundle } from "../../scripts/bundle.ts";
 import { toNodeListener } from "../../src/node/mod.ts";
+import { onNodeAlone } from "../campaign.ts";
 import { find, skipWithout } from "../programs.ts";
 import { quietLogger, until, within } from "../server-helpers.ts";
 import type { Report } from "./browser-checks.ts";
@@ -176,7 +177,8 @@ async function serveChecks() {
 
 describe("the client in browsers", () => {
   for (const [name, { programs, also, command }] of Object.entries(browsers)) {
-    const skip = skipWithout(...programs) || (also !== undefined && skipWithout(also));
+    const skip = onNodeAlone || skipWithout(...programs) ||
+      (also !== undefined && skipWithout(also));
     test(name, { skip }, async () => {
       const site = await serveChecks();
       const home = await mkdtemp(join(tmpdir(), "streamside-browser-"));

@@ -15,6 +15,7 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 import { allPages, blocksOf, type Page } from "../../scripts/documentation.ts";
 import { freePort } from "../client/helpers.ts";
+import { onNodeAlone } from "../campaign.ts";
 import { skipWithout } from "../programs.ts";
 import { runtime, until, within } from "../server-helpers.ts";
 
@@ -160,7 +161,7 @@ describe("the commands of the pages", () => {
 
   for (const [path, entries] of Object.entries(expected)) {
     if (typeof entries === "string" || !entries.some((entry) => "prints" in entry)) continue;
-    const needs = ["curl", "jq", "python3"].map((name) => skipWithout(name));
+    const needs = [onNodeAlone, ...["curl", "jq", "python3"].map((name) => skipWithout(name))];
     test(path, { skip: needs.find((reason) => reason !== false) ?? false }, async () => {
       const [page] = (await allPages()).filter((page) => page.path === path);
       await runBlocks(page!, entries);
