@@ -8,7 +8,7 @@
  */
 
 import { encode, formatEvent, RESERVED_PREFIX, RESET } from "../event-format.ts";
-import { EVERYONE, isSession, nameOf } from "../log/address.ts";
+import { channelAddress, EVERYONE, isSession, nameOf } from "../log/address.ts";
 import { formatCursor } from "../log/cursor.ts";
 import type { EncodedEntry } from "../log/entry.ts";
 import type { HistoryOptions } from "../log/history.ts";
@@ -347,16 +347,15 @@ export class Delivery extends Places {
 
   async #fanOut(): Promise<void> {
     const window = this.#window;
-    const range: ReadRange = {
-      from: this.#settled,
-      to: window.head,
-      limit: this.#options.maxBufferedBytes,
-      live: true,
-    };
+    const news = { from: this.#settled, to: window.head };
+    const { channels, everyone, alone, leaving, changes } = this.#recipients(news);
+    const addresses = Array.from(channels, channelAddress);
+    if (everyone) addresses.push(EVERYONE);
+    const { maxBufferedBytes: limit } = this.#options;
+    const range: ReadRange = { ...news, limit, live: true, addresses };
     const heartbeat = this.#beatDue ? this.#heartbeat(range.to) : undefined;
     this.#flushed = range.to;
     this.#beatDue = false;
-    const { channels, everyone, alone, leaving, changes } = this.#recipients(range);
     for (const change of changes) this.#applyEarly(change);
     const turns = this.#turns;
     // Sets and maps are gone through while others work in between, and what is added meanwhile is gone through as well.
@@ -407,7 +406,7 @@ export class Delivery extends Places {
   }
 
   /** The recipients of a range: those of channels, and connections that get events of their own. */
-  #recipients(range: ReadRange): {
+  #recipients({ from, to }: { from: number; to: number }): {
     channels: Set<string>;
     everyone: boolean;
     alone: Set<Connection> | undefined;
@@ -420,7 +419,7 @@ export class Delivery extends Places {
     // Each name once: there may be as many events as the history holds, and each to as many as there are connections.
     const sessions = new Set<string>();
     const channels = new Set<string>();
-    for (const entry of this.#window.entries(range.from, range.to)) {
+    for (const entry of this.#window.entries(from, to)) {
       if (entry.instruction !== undefined) {
         for (const connection of this.#dismiss(entry)) leaving.push(connection);
         const change = changeOf(entry);
@@ -625,13 +624,11 @@ export class Delivery extends Places {
     const [change] = changes;
     if (change === undefined) return;
     const { registry } = this;
-    const { group } = connection;
-    registry.move(
-      connection,
-      changes.length === 1
-        ? registry.neighbour(group, change.channel, change.joins)
-        : registry.group(changed(group.names, changes)),
-    );
+    if (changes.length > 1) {
+      const channels = changed(connection.group.names, changes);
+      registry.move(connection, registry.group(channels));
+    } else if (change.joins) registry.join(connection, change.channel);
+    else registry.leave(connection, change.channel);
   }
 
   /**

@@ -63,11 +63,18 @@ export class LogPages {
   }
 
   /** Asks the log, or waits for the answer of who asks the same, knowing as much. */
-  #askOnce(after: LogPosition, head: number): Promise<Found> {
+  async #askOnce(after: LogPosition, head: number): Promise<Found> {
     const question = `${after.position} ${after.tag} ${head}`;
     const asked = this.#asked.get(question);
-    if (asked !== undefined) return asked;
-    const found = this.#ask(after).finally(() => this.#asked.delete(question));
+    if (asked === undefined) return await this.#ask(question, after);
+    const entries = await asked;
+    if (entries !== null || after.position <= head) return entries;
+    // Who comes from a server that is ahead may know a position that the log did not have when it was asked.
+    return await (this.#asked.get(question) ?? this.#ask(question, after));
+  }
+
+  #ask(question: string, after: LogPosition): Promise<Found> {
+    const found = this.#read(after).finally(() => this.#asked.delete(question));
     this.#asked.set(question, found);
     return found;
   }
@@ -80,7 +87,7 @@ export class LogPages {
   }
 
   #open(start: number): Page {
-    const page: Page = { found: this.#ask({ position: start }), bytes: undefined };
+    const page: Page = { found: this.#read({ position: start }), bytes: undefined };
     this.#pages.set(start, page);
     page.found.then((entries) => this.#opened(start, page, entries), () => this.#drop(start, page));
     return page;
@@ -104,7 +111,7 @@ export class LogPages {
     this.#bytes -= page.bytes ?? 0;
   }
 
-  async #ask(after: LogPosition): Promise<Found> {
+  async #read(after: LogPosition): Promise<Found> {
     if (this.#reading >= AT_ONCE) {
       await new Promise<void>((resolve) => this.#queue.push(resolve));
     } else this.#reading++;

@@ -36,6 +36,8 @@ export interface ReadRange {
   readonly limit: number;
   /** With what is transient, which only those get who are live. */
   readonly live?: boolean;
+  /** It has no events for others than these and sessions, where that is known. */
+  readonly addresses?: readonly Address[];
   /** After the first event found, stop at the next multiple of this position. Default: do not stop. */
   readonly block?: number;
 }

@@ -5,6 +5,9 @@
  * that these have here, in a string, which is also what it is found by; and a channel holds its groups in an array, in
  * which those that are gone stay until they are half of it. Both sides of a subscription take some 14 bytes together.
  *
+ * A connection that joins or leaves one channel goes to a neighbour of its group. Nothing changes for the other channels
+ * where it takes its group along, because it is alone there, or where both groups have others, too.
+ *
  * @module
  */
 
@@ -26,8 +29,10 @@ export class Channel {
   /** How many connections subscribe to it: each send says so. */
   connections = 0;
   #groups: Group[] = [];
-  /** How many of the groups are gone. */
+  /** How many of the groups are gone: they have no connections any more. */
   #gone = 0;
+  /** Those of the groups that have left, and have connections. */
+  #left: Set<Group> | undefined;
 
   /** A channel that nobody subscribes to yet. */
   constructor(name: string, number: number) {
@@ -38,25 +43,46 @@ export class Channel {
 
   /** The groups that subscribe to it, and perhaps some that have no connections any more. */
   get groups(): readonly Group[] {
+    if (this.#left !== undefined) this.#clean();
     return this.#groups;
   }
 
   /** No group subscribes to it any more. */
   get isEmpty(): boolean {
-    return this.#gone === this.#groups.length;
+    return this.#away === this.#groups.length;
   }
 
   /** Adds a group. */
   add(group: Group): void {
-    this.#groups.push(group);
+    if (!this.#left?.delete(group)) this.#groups.push(group);
+  }
+
+  /** One of its groups, which has connections, subscribes to it no more. */
+  leave(group: Group): void {
+    this.#left ??= new Set();
+    this.#left.add(group);
+    this.#cleanWhenDue();
   }
 
   /** One of its groups has no connections any more. */
   forget(): void {
     this.#gone++;
-    if (this.#groups.length < MANY || this.#gone * 2 < this.#groups.length) return;
-    this.#groups = this.#groups.filter(({ connections }) => connections.size > 0);
+    this.#cleanWhenDue();
+  }
+
+  get #away(): number {
+    return this.#gone + (this.#left?.size ?? 0);
+  }
+
+  #cleanWhenDue(): void {
+    if (this.#groups.length >= MANY && this.#away * 2 >= this.#groups.length) this.#clean();
+  }
+
+  #clean(): void {
+    const left = this.#left;
+    this.#groups = this.#groups.filter((group) => group.connections.size > 0 && !left?.has(group));
     this.#gone = 0;
+    this.#left = undefined;
   }
 }
 
@@ -71,7 +97,7 @@ export interface ChannelTable {
 /** A group of connections that subscribe to the same channels. */
 export class Group implements Audience {
   /** The numbers of its channels, from the lowest to the highest, each as two UTF-16 units. */
-  readonly key: string;
+  key: string;
   /** Who they are. */
   readonly connections: Set<Connection> = new Set();
   readonly #registry: ChannelTable;
@@ -126,7 +152,7 @@ export class Registry implements ChannelTable {
   /** The channels by their numbers. */
   readonly table: (Channel | undefined)[] = [];
   /** The numbers that are free. */
-  readonly #free: number[] = [];
+  readonly #numbers: number[] = [];
 
   /** All connections, grouped by what they subscribe to. */
   get groups(): Iterable<Group> {
@@ -150,6 +176,26 @@ export class Registry implements ChannelTable {
     this.#enter(connection, group);
     this.#leave(connection, connection.group);
     connection.group = group;
+  }
+
+  /** A connection subscribes to one channel more. */
+  join(connection: Connection, name: string): void {
+    const { key } = connection.group;
+    const channel = this.#channel(name);
+    if (has(key, channel.number)) return;
+    const index = indexOf(key, channel.number);
+    const longer = key.slice(0, index) + format(channel.number) + key.slice(index);
+    this.#shift(connection, longer, channel, true);
+  }
+
+  /** A connection subscribes to one channel less. */
+  leave(connection: Connection, name: string): void {
+    const { key } = connection.group;
+    const channel = this.channels.get(name);
+    if (channel === undefined || !has(key, channel.number)) return;
+    const index = indexOf(key, channel.number);
+    const shorter = key.slice(0, index) + key.slice(index + 2);
+    this.#shift(connection, shorter, channel, false);
   }
 
   /** Takes a connection out. */
@@ -188,22 +234,12 @@ export class Registry implements ChannelTable {
     return this.#find(numbers.sort((one, other) => one - other).map(format).join(""));
   }
 
-  /** The group that subscribes to one channel more or less than another, to which somebody is moved now. */
-  neighbour({ key }: Group, name: string, joins: boolean): Group {
-    const { number } = joins ? this.#channel(name) : this.channels.get(name) ?? NOBODY;
-    if (has(key, number) === joins) return this.#find(key);
-    const index = indexOf(key, number);
-    return this.#find(
-      joins
-        ? key.slice(0, index) + format(number) + key.slice(index)
-        : key.slice(0, index) + key.slice(index + 2),
-    );
+  #find(key: string): Group {
+    return this.#groups.get(key) ?? this.#create(key);
   }
 
-  #find(key: string): Group {
-    let group = this.#groups.get(key);
-    if (group !== undefined) return group;
-    group = new Group(key, this);
+  #create(key: string): Group {
+    const group = new Group(key, this);
     this.#groups.set(key, group);
     for (const channel of group.channels) channel.add(group);
     return group;
@@ -212,10 +248,31 @@ export class Registry implements ChannelTable {
   #channel(name: string): Channel {
     let channel = this.channels.get(name);
     if (channel !== undefined) return channel;
-    channel = new Channel(name, this.#free.pop() ?? this.table.length);
+    channel = new Channel(name, this.#numbers.pop() ?? this.table.length);
     this.table[channel.number] = channel;
     this.channels.set(name, channel);
     return channel;
+  }
+
+  /** A connection goes to the group of `key`, which has one channel more or less than its own. */
+  #shift(connection: Connection, key: string, channel: Channel, joins: boolean): void {
+    const { group } = connection;
+    let next = this.#groups.get(key);
+    channel.connections += joins ? 1 : -1;
+    if (next === undefined && group.connections.size === 1) {
+      this.#groups.delete(group.key);
+      group.key = key;
+      this.#groups.set(key, group);
+      if (joins) channel.add(group);
+      else channel.leave(group);
+      if (channel.isEmpty) this.#free(channel);
+      return;
+    }
+    next ??= this.#create(key);
+    next.connections.add(connection);
+    connection.group = next;
+    group.connections.delete(connection);
+    if (group.connections.size === 0) this.#drop(group);
   }
 
   #enter(connection: Connection, group: Group): void {
@@ -225,25 +282,26 @@ export class Registry implements ChannelTable {
 
   #leave(connection: Connection, group: Group): void {
     group.connections.delete(connection);
-    const isGone = group.connections.size === 0;
-    if (isGone) this.#groups.delete(group.key);
+    for (const channel of group.channels) channel.connections--;
+    if (group.connections.size === 0) this.#drop(group);
+  }
+
+  /** A group has no connections any more. */
+  #drop(group: Group): void {
+    this.#groups.delete(group.key);
     for (const channel of group.channels) {
-      channel.connections--;
-      if (isGone) this.#forget(channel);
+      channel.forget();
+      if (channel.isEmpty) this.#free(channel);
     }
   }
 
-  #forget(channel: Channel): void {
-    channel.forget();
-    if (!channel.isEmpty) return;
+  /** Nobody subscribes to a channel any more. */
+  #free(channel: Channel): void {
     this.channels.delete(channel.name);
     this.table[channel.number] = undefined;
-    this.#free.push(channel.number);
+    this.#numbers.push(channel.number);
   }
 }
-
-/** A channel that nobody subscribes to. */
-const NOBODY = { number: -1 };
 
 function format(number: number): string {
   return String.fromCharCode(number >>> 16, number & 0xffff);

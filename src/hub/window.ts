@@ -265,7 +265,7 @@ export class LogWindow {
     const alone = this.#has(own, range) || this.#hasExceptions(range) ||
       (latest && hasAny(this.#keyed, range));
     if (!alone) return this.readForAudience(audience, range);
-    return this.#read([...audience.addresses, own], session, range, latest);
+    return this.#read([...this.#heard(audience, range), own], session, range, latest);
   }
 
   /**
@@ -308,11 +308,18 @@ export class LogWindow {
     return oldest === undefined ? undefined : this.#history.placeBefore(oldest);
   }
 
-  /** The addresses of an audience that a range has events for: whichever are fewer, events or addresses, are looked at. */
+  /**
+   * The addresses of an audience that a range has events for. Those of the audience, those of the range or its events are
+   * looked at, whichever are fewer.
+   */
   #heard(audience: Audience, range: ReadRange): Address[] {
+    const { from, to, addresses } = range;
+    if (addresses !== undefined && addresses.length < audience.size) {
+      return addresses.filter((each) => audience.hears(each) && this.#has(each, range)).sort();
+    }
     const { entries } = this.#history;
-    const first = entries.indexAfter(range.from);
-    const end = entries.indexAfter(range.to);
+    const first = entries.indexAfter(from);
+    const end = entries.indexAfter(to);
     if (end - first >= audience.size || hasAny(this.#passing.entries, range)) {
       return audience.addresses.filter((address) => this.#has(address, range)).sort();
     }

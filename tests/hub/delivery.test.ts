@@ -799,6 +799,25 @@ const ONCE_WRONG: History[] = [
       { do: "send", hub: 0, to: { kind: "all", except: [] }, key: 0, size: 0 },
     ],
   },
+  // Two readers come from a server that is ahead. What the second knows, the log did not have when the first asked it.
+  {
+    hubs: 1,
+    log: { events: 10, bytes: 1_000_000, age: 600_000 },
+    window: { events: 1, bytes: 1_000_000, age: 600_000 },
+    maxBufferedBytes: 1_048_576,
+    pace: 0,
+    crowd: 0,
+    own: undefined,
+    before: [],
+    steps: [
+      { do: "hold", hub: 0 },
+      { do: "open", hub: 0, reader: 1, from: "future", which: 0, reads: true, knows: false },
+      { do: "join", hub: 0, session: 0, channel: 0 },
+      { do: "open", hub: 0, reader: 1, from: "last", which: 0, reads: false, knows: false },
+      { do: "join", hub: 0, session: 0, channel: 0 },
+      { do: "join", hub: 0, session: 0, channel: 0 },
+    ],
+  },
 ];
 
 describe("delivery", () => {

@@ -86,4 +86,43 @@ describe("history that no window holds", () => {
     assertEquals((await gone.event()).event, "streamside:reset");
     await hub.close();
   });
+
+  test("is asked for again by who knows of an event that the log did not have when another asked", async () => {
+    const inner = memoryLog();
+    /** What the follower was not told yet, and the reads that are not answered yet. */
+    let isHeld = true;
+    const untold: (() => void)[] = [];
+    const unanswered: (() => void)[] = [];
+    const log: Log = {
+      append: (record) => inner.append(record),
+      follow: (follower) =>
+        inner.follow({
+          opened: (...places) => follower.opened(...places),
+          failed: (error) => follower.failed(error),
+          appended: (entries) => {
+            if (isHeld) untold.push(() => follower.appended(entries));
+            else follower.appended(entries);
+          },
+        }),
+      async read(after, limit) {
+        const answer = await inner.read(after, limit);
+        if (isHeld) await new Promise<void>((resolve) => unanswered.push(resolve));
+        return answer;
+      },
+    };
+    const hub = createHub({ log, history: { events: 1 } });
+    const next = hub.cursor().replace(/0$/, "1");
+    const early = new EventReader(hub.subscribe("early", { lastEventId: next }));
+    await until(() => unanswered.length === 1, "the log to be asked");
+    // Another server takes it, and this one is not told yet.
+    await inner.append({ to: "@ada", event: "n", data: "before" });
+    const ada = new EventReader(hub.subscribe("ada", { lastEventId: next }));
+    for (const data of ["one", "two"]) await inner.append({ to: "@ada", event: "n", data });
+    isHeld = false;
+    for (const answer of unanswered) answer();
+    for (const tell of untold) tell();
+    for (const data of ["one", "two"]) assertEquals((await ada.event()).data, data);
+    assertEquals((await early.event()).event, "streamside:reset");
+    await hub.close();
+  });
 });

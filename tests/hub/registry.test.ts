@@ -52,7 +52,7 @@ describe("the registry", () => {
             const joins = step.do === "join";
             if (joins) names.add(step.channel);
             else names.delete(step.channel);
-            registry.move(connection, registry.neighbour(connection.group, step.channel, joins));
+            registry[step.do](connection, step.channel);
           }
         }
       }
@@ -80,6 +80,33 @@ describe("the registry", () => {
       const sets = new Set([...open.values()].map((names) => [...names].sort().join()));
       assertEquals(groups.length, sets.size);
     }));
+  });
+
+  test("joining or leaving a channel costs nothing for the others of a connection", () => {
+    const registry = new Registry();
+    const others = Array.from({ length: 100 }, (_, i) => `c${i}`);
+    const alone = connect(registry, 0, new Set(["own", ...others]));
+    const [one, another] = [1, 2].map((i) => connect(registry, i, new Set(["theirs", ...others])));
+    const left = connect(registry, 3, new Set(["theirs", "new", ...others]));
+    const groups = others.map((name) => [...registry.channels.get(name)!.groups]);
+    const { group } = alone;
+    for (let i = 0; i < 3; i++) {
+      registry.join(alone, "new");
+      assertEquals(registry.count("#new"), 2);
+      registry.leave(alone, "new");
+      registry.join(one!, "new");
+      assert(one!.group === left.group && another!.group !== left.group);
+      registry.leave(one!, "new");
+    }
+    assert(
+      alone.group === group,
+      "nobody else has the channels of its group, which it takes along",
+    );
+    assertEquals(registry.channels.get("new")!.groups, [left.group]);
+    for (const [i, name] of others.entries()) {
+      assert(registry.channels.get(name)!.groups.every((each, j) => each === groups[i]![j]));
+      assertEquals(registry.count(`#${name}`), 4);
+    }
   });
 
   test("a channel that many joined and left one after the other holds on to few of them", () => {

@@ -54,6 +54,21 @@ const count = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 describe("a read of the window", () => {
+  test("does not go through the channels of a reader where it is known whom the range is for", () => {
+    const scene = new Scene();
+    for (const to of ["@ada", "#news", "#sport"]) scene.add(to);
+    for (let i = 0; i < 200; i++) scene.add("@grace");
+    const many: Audience = {
+      size: 100,
+      hears: (address) => address === "#news",
+      get addresses(): string[] {
+        throw new Error("they were gone through");
+      },
+    };
+    const range = { from: 0, to: 203, limit: 1_000, addresses: ["#news", "#sport"] };
+    assertEquals(scene.read("ada", many, range, false), [[1, 2], 203]);
+  });
+
   test("gives what is addressed to a reader in the range, and comes to its end", () => {
     const scene = new Scene();
     for (const to of ["*", "@ada", "#news", "@grace", "#sport", "*", "@ada"]) scene.add(to);
