@@ -38,6 +38,13 @@ export type { HistoryOptions } from "./src/log/history.ts";
 export type { Log, LogFollower } from "./src/log/log.ts";
 export type { LogEntry, LogPosition, LogRecord } from "./src/log/record.ts";
 export { memoryLog, type MemoryLogOptions } from "./src/log/memory.ts";
+export {
+  PRESENCE_MEMORY,
+  type PresenceAnswer,
+  type PresenceLog,
+  type PresenceUpdate,
+  type SessionPresence,
+} from "./src/log/presence-log.ts";
 export type { RunHistoryOptions } from "./src/log/run-history.ts";
 export type {
   RunEnd,

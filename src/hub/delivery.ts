@@ -629,6 +629,7 @@ export class Delivery extends Places {
       registry.move(connection, registry.group(channels));
     } else if (change.joins) registry.join(connection, change.channel);
     else registry.leave(connection, change.channel);
+    this.observer.moved(connection);
   }
 
   /**
@@ -678,7 +679,7 @@ export class Delivery extends Places {
     if (changes.length === 0) return;
     const earlier = this.#changes.between(session, 0, cursor);
     const channels = unchanged(group.names, changes, earlier, rewind.named);
-    this.registry.move(connection, this.registry.group(channels));
+    this.move(connection, this.registry.group(channels));
   }
 
   /** As {@link Delivery.#rewind}, with what only the log knows. Resolves to whether the log holds it. */

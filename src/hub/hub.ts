@@ -27,6 +27,7 @@ import { Delivery, DISCONNECT } from "./delivery.ts";
 import { drain } from "./drain.ts";
 import { parseRunEventId, runEventId } from "./held-run.ts";
 import { DEFAULT_LOGGER, guarded, LEVELS, type Logger, redact } from "./logger.ts";
+import { Presence, type PresenceTimes, TIMES } from "./presence.ts";
 import type { Places, PlacesObserver } from "./places.ts";
 import type { Registry } from "./registry.ts";
 import { RunDelivery } from "./run-delivery.ts";
@@ -104,6 +105,9 @@ export const FOLLOW: unique symbol = Symbol.for(`streamside.follow@${VERSION}`);
 /** How the handler counts its refusals. */
 export const COUNT: unique symbol = Symbol.for(`streamside.count@${VERSION}`);
 
+/** Where tests give a hub's options other times of presence. */
+export const PRESENCE_TIMES: unique symbol = Symbol("streamside.presence-times");
+
 /** What makes an object a hub, of any version: the version's name. */
 export const HUB: unique symbol = Symbol.for("streamside.hub");
 
@@ -154,6 +158,7 @@ class LogHub implements InternalHub {
   readonly #readers: RunDelivery;
   readonly #readersSweeper: Sweeper;
   readonly #runs: Runs | undefined;
+  readonly #presence: Presence | undefined;
   readonly #retry: number;
   readonly #maxConnections: number;
   readonly #maxConnectionsPerSession: number;
@@ -169,7 +174,7 @@ class LogHub implements InternalHub {
   #closing: Promise<void> | undefined;
   #closed = false;
 
-  constructor(options: HubOptions) {
+  constructor(options: HubOptions & { readonly [PRESENCE_TIMES]?: PresenceTimes }) {
     const history = options.history ?? {};
     const logger = options.logger ?? DEFAULT_LOGGER;
     checkMethods("logger", logger, LEVELS);
@@ -199,8 +204,9 @@ class LogHub implements InternalHub {
     this.#log = options.log ?? memoryLog({ ...history, runHistory });
     this.#ownsLog = options.log === undefined;
     checkMethods("log", this.#log, ["follow", "append", "read"]);
-    const { runs } = this.#log;
+    const { runs, presence } = this.#log;
     if (runs !== undefined) checkMethods("log's runs", runs, ["follow", "append", "list", "read"]);
+    if (presence !== undefined) checkMethods("log's presence", presence, ["exchange"]);
     const source = sourceOf(this.#log, history, (error) => {
       this.logger.error("streamside: an entry of the log was refused", error);
     });
@@ -228,6 +234,16 @@ class LogHub implements InternalHub {
       abandon: (connection, reason) => this.#abandon(this.#readers, connection, reason),
     });
     this.#runs = runs && this.#follow(runs, runHistory, runTimeout);
+    this.#presence = presence && new Presence({
+      log: presence,
+      times: options[PRESENCE_TIMES] ?? TIMES,
+      sessions: () => this.sessions(),
+      channelsOf: (session) => this.#channelsOf(session),
+      failed: (error) => this.logger.warn("streamside: the log does not know who is online", error),
+    }, {
+      online: (session) => this.#tell("online", { session }),
+      offline: (session) => this.#tell("offline", { session }),
+    });
     this.#unfollow = source.follow({
       opened: (epoch, head, start) => {
         this.#isFollowing = true;
@@ -428,6 +444,12 @@ class LogHub implements InternalHub {
     return [...new Set([...this.#registry.sessions.keys(), ...ofReaders])];
   }
 
+  async presence(channel?: string): Promise<string[]> {
+    if (channel !== undefined) checkName("channel", channel);
+    if (this.#presence === undefined) throw noPresence();
+    return await this.#presence.list(channel);
+  }
+
   async disconnect(session: string): Promise<void> {
     checkName("session", session);
     const { epoch } = this.#delivery;
@@ -481,10 +503,16 @@ class LogHub implements InternalHub {
     type: Name,
     listener: (detail: HubEvents[Name]) => void,
   ): () => void {
+    const isPresence = type === "online" || type === "offline";
+    if (isPresence && this.#presence === undefined) throw noPresence();
     let listeners = this.#listeners.get(type);
     if (!listeners) this.#listeners.set(type, listeners = new Set());
     listeners.add(listener);
-    return () => listeners.delete(listener);
+    const stop = isPresence ? this.#presence!.listen() : undefined;
+    return () => {
+      listeners.delete(listener);
+      stop?.();
+    };
   }
 
   close({ within = 0 }: CloseOptions = {}): Promise<void> {
@@ -493,6 +521,20 @@ class LogHub implements InternalHub {
       return Promise.reject(invalid(`within must be a number of ms, 0 or more, got ${got}.`));
     }
     return this.#closing ??= this.#drain(within);
+  }
+
+  /** What a session's connections here subscribe to; `undefined` if it has none. */
+  #channelsOf(session: string): string[] | undefined {
+    const connections = this.#registry.sessions.get(session);
+    if (connections === undefined) {
+      return this.#readers.registry.sessions.has(session) ? [] : undefined;
+    }
+    if (connections.size === 1) {
+      for (const { group } of connections) return [...group.names];
+    }
+    const channels = new Set<string>();
+    for (const { group } of connections) for (const name of group.names) channels.add(name);
+    return [...channels];
   }
 
   /** Appends a join or a leave. Resolves when the connections here have come to it. */
@@ -708,6 +750,7 @@ class LogHub implements InternalHub {
     const resumed = lastEventId !== undefined && !connection.isLost;
     this.#counters.connects++;
     sweeper.opened(connection);
+    this.#presence?.changed(session);
     this.#debug("connect", connection);
     this.#tell("connect", { session, channels: [...channels], resumed });
     if (resumed) {
@@ -720,6 +763,7 @@ class LogHub implements InternalHub {
   #ended(sweeper: Sweeper, connection: Connection, reason: EndReason): void {
     this.#counters.disconnects++;
     sweeper.ended(connection);
+    this.#presence?.changed(connection.session);
     if (reason === "stalled") this.#counters.stalled++;
     if (reason === "replaced") this.#counters.replaced++;
     if (reason === "stalled") this.#debug("drop", connection, reason);
@@ -767,6 +811,7 @@ class LogHub implements InternalHub {
         this.#tell("reset", { session: connection.session });
       },
       ended: (connection, reason) => this.#ended(sweeper(), connection, reason),
+      moved: ({ session }) => this.#presence?.changed(session),
       left: () => sweeper().left(),
       failed: (what, error) => this.logger.error(`streamside: ${what} failed`, error),
     };
@@ -813,6 +858,7 @@ class LogHub implements InternalHub {
       })
     );
     await Promise.all([this.#runs?.close(within), ...drained]);
+    await this.#presence?.close();
     this.#closed = true;
     this.#unfollow();
     this.#runs?.release();
@@ -886,6 +932,13 @@ function lastEventIdOf({ lastEventId }: SubscribeOptions): string | undefined {
     throw invalid(`lastEventId must be a string, got ${quote(lastEventId)}.`);
   }
   return lastEventId || undefined;
+}
+
+function noPresence(): StreamsideError {
+  return invalid(
+    "The hub's log does not know who is online (it has no `presence`): use memoryLog, redisLog of streamside/redis or " +
+      "jetStreamLog of streamside/jetstream.",
+  );
 }
 
 function closed(): StreamsideError {

@@ -8,7 +8,7 @@
  */
 
 import type { Connection, ConnectionOwner, EndReason } from "./connection.ts";
-import { Registry } from "./registry.ts";
+import { type Group, Registry } from "./registry.ts";
 import type { Chunk } from "./sink.ts";
 
 /** Who is told what happens to connections. */
@@ -19,6 +19,8 @@ export interface PlacesObserver {
   reset(connection: Connection): void;
   /** A connection ended: it gets no more events. */
   ended(connection: Connection, reason: EndReason): void;
+  /** A connection subscribes to other channels than before. */
+  moved(connection: Connection): void;
   /** The place of an ended connection is free: its reader has taken the rest, or was given up. */
   left(): void;
   /** Something failed, and there is no caller to tell. */
@@ -126,6 +128,13 @@ export abstract class Places implements ConnectionOwner {
     if (connection.isWatched || connection.ended) return;
     connection.isWatched = true;
     this.watched.add(connection);
+  }
+
+  /** Puts a connection into another group. */
+  protected move(connection: Connection, group: Group): void {
+    if (group === connection.group) return;
+    this.registry.move(connection, group);
+    this.observer.moved(connection);
   }
 
   /** Takes a connection out of {@link Places.watched}. */

@@ -256,6 +256,10 @@ export interface HubEvents {
   join: { session: string; channel: string };
   /** A session leaves a channel, by a call of this hub. */
   leave: { session: string; channel: string };
+  /** A session is connected, to any server, and was not before. See {@link Hub.presence}. */
+  online: { session: string };
+  /** A session has been connected to no server for some seconds. See {@link Hub.presence}. */
+  offline: { session: string };
   /** A run has begun in this process. */
   run: { channel: string; cursor: string };
   /** A run of this process has ended; `error` is missing if all of it is there. */
@@ -434,8 +438,30 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    */
   cursor(): string;
 
-  /** The sessions connected to this process. */
+  /** The sessions connected to this process, in no order. */
   sessions(): string[];
+
+  /**
+   * The sessions connected to any server of the log, each once, in no order; or those of them that have a connection which
+   * subscribes to a channel. The log is asked. What other servers have told it is about a second old, and a session that
+   * was on a server which was killed is gone after 15 s at the latest.
+   *
+   * `hub.on("online")` and `hub.on("offline")` tell of those that come and go, on every server. A session that is back
+   * within 5 s, on whichever server, has not been away: so a page that is loaded again, and a server that restarts, are no
+   * change. `offline` comes within 10 s of the last connection's end, and after 15 s at the latest where the server was
+   * killed. While the log is away, nobody comes or goes.
+   *
+   * A hub that asks or listens holds the sessions of all servers.
+   *
+   * @param channel a channel, as `authenticate` granted it or `join` added it; not the channel of a run
+   * @throws {StreamsideError} `invalid-argument`, also for a log that does not know it; `log-unavailable`; `closed`
+   * @example
+   * ```ts
+   * const readers = await hub.presence("document-7");
+   * const stop = hub.on("offline", ({ session }) => releaseLocks(session));
+   * ```
+   */
+  presence(channel?: string): Promise<string[]>;
 
   /**
    * Ends a session's connections, on every server. Events that were sent before are delivered first. A subscribe that
@@ -480,9 +506,11 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
   stats(): HubStats;
 
   /**
-   * Listens to what happens in this process. Returns how to stop. If a listener throws, or its promise rejects, the
-   * error is logged and harms nothing.
+   * Listens to what happens in this process, and with `online` and `offline` to what happens on any server: see
+   * {@link Hub.presence}. Returns how to stop. If a listener throws, or its promise rejects, the error is logged and harms
+   * nothing.
    *
+   * @throws {StreamsideError} `invalid-argument` for `online` and `offline` with a log that does not know it
    * @example
    * ```ts
    * const stop = hub.on("disconnect", ({ session, reason }) => console.log(session, reason));

@@ -36,6 +36,7 @@ import {
   type StreamMessage,
   WRONG_LAST_SEQUENCE,
 } from "./jetstream-api.ts";
+import { JetStreamPresence } from "./jetstream-presence.ts";
 import type { Log, LogFollower } from "./log.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
 
@@ -45,7 +46,8 @@ export type { NatsConnection } from "./jetstream-api.ts";
 export interface JetStreamLogOptions {
   /**
    * The name of the stream: hubs with the same one are one service. Letters, digits, `-` and `_`. Its subjects are
-   * `name.log` and `name.epoch`. The stream is made if it is missing. Default: `"streamside"`.
+   * `name.log` and `name.epoch`. The stream is made if it is missing, and so is another one, `name-presence`, with the
+   * subject `name.presence`, which knows who is online. Default: `"streamside"`.
    */
   readonly stream?: string;
   /**
@@ -169,6 +171,7 @@ class Elsewhere extends Error {
 }
 
 class JetStreamLog implements Log {
+  readonly presence: JetStreamPresence;
   readonly #connection: NatsConnection;
   readonly #js: JetStream;
   readonly #stream: string;
@@ -230,6 +233,13 @@ class JetStreamLog implements Log {
     });
     if (connection.isClosed()) throw invalid("jetStreamLog was given a connection that is closed.");
     this.#js = new JetStream(connection, ANSWER);
+    this.presence = new JetStreamPresence({
+      js: this.#js,
+      stream,
+      replicas,
+      reachable: () => this.#isReachable(),
+      explain: (error) => this.#isClosed ? closed() : explain(error, connection),
+    });
     this.#status = connection.status();
     void this.#watch();
   }
@@ -392,6 +402,7 @@ class JetStreamLog implements Log {
 
   /** Nothing is sent into the void: it would all be kept until the connection is there again. */
   async #isReachable(): Promise<void> {
+    if (this.#isClosed) throw closed();
     if (!this.#isConnected || this.#connection.isClosed()) {
       throw new JetStreamRefusal(NO_ANSWER, "there is no connection to NATS");
     }

@@ -7,6 +7,7 @@
  */
 
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
+import type { PresenceLog } from "./presence-log.ts";
 import type { RunLog } from "./run-log.ts";
 
 /** What a log tells those who follow it. Calls come one at a time, in log order. */
@@ -101,4 +102,6 @@ export interface Log {
   within?(transaction: unknown): (record: LogRecord) => Promise<void>;
   /** Its runs. Without it, `hub.run` rejects with `invalid-argument`. */
   readonly runs?: RunLog | undefined;
+  /** Who is online. Without it, `hub.presence` rejects with `invalid-argument`. */
+  readonly presence?: PresenceLog | undefined;
 }

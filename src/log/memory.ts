@@ -9,6 +9,7 @@ import { newEpoch } from "./cursor.ts";
 import { decodeEntry, type EncodedEntry, EntryWriter } from "./entry.ts";
 import { BoundedHistory, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
+import { MemoryPresence } from "./memory-presence.ts";
 import { MemoryRuns } from "./memory-runs.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
 import type { RunHistoryOptions } from "./run-history.ts";
@@ -51,6 +52,7 @@ class MemoryLog implements Log {
     read: (after, limit) => this.#read(after, limit),
   };
   readonly runs: MemoryRuns;
+  readonly presence: MemoryPresence = new MemoryPresence();
   readonly #epoch = newEpoch();
   readonly #options: HistoryOptions;
   readonly #writer: EntryWriter;
@@ -100,6 +102,7 @@ class MemoryLog implements Log {
     this.#followers.clear();
     this.#keys.clear();
     this.runs.close();
+    this.presence.close();
     this.#history = new BoundedHistory(this.#options, { position: this.#history.head });
   }
 

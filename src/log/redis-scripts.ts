@@ -21,7 +21,8 @@ export interface Script {
   readonly sha: Promise<string>;
 }
 
-function script(text: string): Script {
+/** A script of this text. */
+export function script(text: string): Script {
   return { text, sha: sha1(text) };
 }
 

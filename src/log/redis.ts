@@ -23,6 +23,7 @@ import { newEpoch } from "./cursor.ts";
 import { boundsOf, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
+import { RedisPresence } from "./redis-presence.ts";
 import { APPEND, LOOK, READ, RENEW, type Script } from "./redis-scripts.ts";
 
 /**
@@ -121,6 +122,7 @@ interface Place {
 }
 
 class RedisLog implements Log {
+  readonly presence: RedisPresence;
   readonly #client: RedisClient;
   readonly #send: Send;
   readonly #stream: string;
@@ -156,6 +158,10 @@ class RedisLog implements Log {
       write: (batch) => this.#write(batch),
       mayPass,
     });
+    this.presence = new RedisPresence(
+      name,
+      (script, keys, args) => inTime(this.#evaluate(script, keys, args)),
+    );
   }
 
   follow(follower: LogFollower): () => void {
@@ -323,9 +329,17 @@ class RedisLog implements Log {
     });
   }
 
-  async #run({ text, sha }: Script, ...args: string[]): Promise<unknown> {
+  #run(script: Script, ...args: string[]): Promise<unknown> {
+    return this.#evaluate(script, this.#keys, [newEpoch(), newTag(), ...args]);
+  }
+
+  async #evaluate(
+    { text, sha }: Script,
+    keys: readonly string[],
+    args: readonly string[],
+  ): Promise<unknown> {
     if (this.#isClosed) throw closed();
-    const rest = [`${this.#keys.length}`, ...this.#keys, newEpoch(), newTag(), ...args];
+    const rest = [`${keys.length}`, ...keys, ...args];
     try {
       try {
         return await this.#send("EVALSHA", await sha, ...rest);
