@@ -5,11 +5,13 @@
  */
 
 import { type Client, createClient } from "./client/mod.ts";
-import { createHub } from "./hub/hub.ts";
-import type { Hub } from "./hub/types.ts";
+import { createHub, PRESENCE_TIMES } from "./hub/hub.ts";
+import { type PresenceTimes, TIMES } from "./hub/presence.ts";
+import type { Hub, HubOptions } from "./hub/types.ts";
 import { createHandler, sessionFromRequest } from "./http/handler.ts";
 import type { HistoryOptions } from "./log/history.ts";
 import type { Log } from "./log/log.ts";
+import type { PresenceAnswer, PresenceLog, PresenceUpdate } from "./log/presence-log.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./log/record.ts";
 
 /** A log that is opened for one test. */
@@ -86,6 +88,13 @@ export function testLog<Opened extends OpenedLog>(options: LogTestOptions<Opened
       (scene, opened) => outage(scene, () => options.interrupt!(opened)),
     );
   }
+  if (options.interrupt) {
+    define(
+      "knows who is online after an outage, and nobody went offline by it",
+      {},
+      (scene, opened) => presenceOutage(scene, () => options.interrupt!(opened)),
+    );
+  }
   if (options.lose) {
     define(
       "has lost data: everyone is told another epoch, the same one, and old places are null",
@@ -125,9 +134,11 @@ class Scene {
     return told;
   }
 
-  hub(log: Log): Hub {
+  hub(log: Log, times?: PresenceTimes): Hub {
     const silent = { debug() {}, info() {}, warn() {}, error() {} };
-    const hub = createHub({ log, logger: silent });
+    const options: HubOptions & { [PRESENCE_TIMES]?: PresenceTimes } = { log, logger: silent };
+    if (times) options[PRESENCE_TIMES] = times;
+    const hub = createHub(options);
     this.#closers.push(() => hub.close());
     return hub;
   }
@@ -541,6 +552,130 @@ const CHECKS: Record<string, Check> = {
     equal(ended, ["ada disconnect", "ada disconnect"], "which streams ended");
   },
 
+  async "tells who is online, if it does: what each server says, to whoever asks"(scene) {
+    const asked = await twoPresences(scene);
+    if (asked === undefined) return;
+    const [one, other] = asked;
+    const nothing = { isWhole: false, sessions: [] };
+    const first = await one.exchange({ server: ONE, ...nothing }, LEASE, null);
+    equal(first.isKnown, false, "`isKnown` of a server that has said nothing yet");
+    equal([first.isAnew, first.updates], [true, []], "all there is where nobody is");
+    const ada = { session: "ada: 世 👩‍🚀", channels: ["news", '"]\\ #'] };
+    const many = numbers(2_500).map((session) => ({ session, channels: [] }));
+    const sessions = [ada, { session: "grace", channels: [] }, ...many];
+    const whole = await one.exchange({ server: ONE, isWhole: true, sessions }, LEASE);
+    equal([whole.isKnown, whole.updates], [true, []], "an answer to who has not asked");
+    const all = await other.exchange({ server: OTHER, ...nothing }, LEASE, null);
+    equal([all.isAnew, all.updates.length], [true, 1], "all there is: anew, and how many updates");
+    equal(whoIs(all), { [ONE]: Object.fromEntries(sessions.map(pairOf)) }, "who is there");
+    const { cursor } = await one.exchange({ server: ONE, ...nothing }, LEASE, null);
+
+    const gone = { session: "grace" };
+    const moved = { ...ada, channels: ["sports"] };
+    const change = { server: ONE, isWhole: false, sessions: [moved, gone] };
+    const own = await one.exchange(change, LEASE, cursor);
+    equal([own.isKnown, own.isAnew, newsOf(own)], [true, false, [change]], "one's own change");
+    const news = await other.exchange({ server: OTHER, ...nothing }, LEASE, all.cursor);
+    equal([news.isAnew, newsOf(news)], [false, [change]], "what another one has changed");
+    const again = await other.exchange({ server: OTHER, ...nothing }, LEASE, news.cursor);
+    equal([again.isAnew, newsOf(again)], [false, []], "what has changed since");
+    const anew = await other.exchange({ server: OTHER, ...nothing }, LEASE, null);
+    const left = Object.fromEntries([moved, ...many].map(pairOf));
+    equal(whoIs(anew), { [ONE]: left }, "who is there after a change");
+    expect(
+      anew.left.includes("grace"),
+      `\`left\` must name who has just left, got ${show(anew.left)}`,
+    );
+
+    await one.exchange({ server: ONE, isWhole: true, sessions: [ada] }, LEASE);
+    const renewed = await other.exchange({ server: OTHER, ...nothing }, LEASE, again.cursor);
+    equal(whoIs(renewed), { [ONE]: Object.fromEntries([pairOf(ada)]) }, "what one has said anew");
+    const end = { server: ONE, isWhole: false, sessions: [], gone: "left" } as const;
+    await one.exchange(end, LEASE);
+    const ended = await other.exchange({ server: OTHER, ...nothing }, LEASE, renewed.cursor);
+    equal(newsOf(ended), [end], "what is told of a server that has left");
+    const empty = await other.exchange({ server: OTHER, ...nothing }, LEASE, null);
+    equal(whoIs(empty), {}, "who is there in the end");
+  },
+
+  async "tells of a server that is not heard of, if it tells who is online"(scene) {
+    const asked = await twoPresences(scene);
+    // In one process none can die alone.
+    if (asked === undefined || asked[0].watch !== undefined) return;
+    const [one, other] = asked;
+    const sessions = [{ session: "ada", channels: [] }];
+    const nothing = { server: OTHER, isWhole: false, sessions: [] };
+    await one.exchange({ server: ONE, isWhole: true, sessions }, 1_000);
+    await other.exchange({ server: OTHER, isWhole: true, sessions }, LEASE);
+    let answer = await other.exchange(nothing, LEASE, null);
+    const told: unknown[] = [];
+    const hear = async () => {
+      answer = await other.exchange(nothing, LEASE, answer.cursor);
+      for (const { server, gone } of newsOf(answer)) if (server === ONE) told.push(gone);
+    };
+    if (Object.hasOwn(whoIs(answer), ONE)) {
+      await scene.until(async () => {
+        await hear();
+        return told.length > 0;
+      }, "a server whose lease is over is told to be lost");
+      await hear();
+      equal(told, ["lost"], "what is told of a server whose lease is over");
+    }
+    const all = await other.exchange(nothing, LEASE, null);
+    equal(Object.keys(whoIs(all)), [OTHER], "the servers that are there");
+    const change = { server: ONE, isWhole: false, sessions };
+    const { isKnown } = await one.exchange(change, LEASE);
+    equal(isKnown, false, "`isKnown` of a server that was lost");
+    equal(Object.keys(whoIs(await other.exchange(nothing, LEASE, null))), [OTHER], "who is there");
+    await one.exchange({ server: ONE, isWhole: true, sessions }, LEASE);
+    const back = await other.exchange(nothing, LEASE, null);
+    equal(Object.keys(whoIs(back)).sort(), [ONE, OTHER], "the servers, after one is back");
+  },
+
+  async "is one service for two hubs: both know who is online, and who comes and goes"(scene) {
+    const met = await twoListening(scene);
+    if (met === undefined) return;
+    const { hubs, told } = met;
+    const open = (hub: number, session: string, channels: string[] = []) => {
+      const stream = hubs[hub]!.subscribe(session, { channels });
+      return () => stream.cancel();
+    };
+    const knowBoth = async (channel: string | undefined, wanted: string[]) => {
+      for (const hub of hubs) {
+        await scene.until(
+          async () => show((await hub.presence(channel)).sort()) === show(wanted),
+          `both hubs know who is online${channel === undefined ? "" : ` in ${channel}`}: ${wanted}`,
+        );
+      }
+    };
+    const closeAda = open(0, "ada", ["news"]);
+    const closeGrace = open(0, "grace");
+    open(1, "grace", ["sports"]);
+    await knowBoth(undefined, ["ada", "grace"]);
+    await knowBoth("news", ["ada"]);
+    await knowBoth("sports", ["grace"]);
+    await hubs[1].join("ada", "sports");
+    await knowBoth("sports", ["ada", "grace"]);
+    await hubs[1].leave("ada", "news");
+    await knowBoth("news", []);
+    await scene.until(
+      () => told.every((events) => events.length >= 2),
+      "both hubs tell who is online",
+    );
+    // She moves to the other server, he leaves one of two, and a third one goes for good.
+    const closeLast = open(0, "last");
+    await knowBoth(undefined, ["ada", "grace", "last"]);
+    await Promise.all([closeAda(), closeGrace(), closeLast()]);
+    open(1, "ada");
+    await knowBoth(undefined, ["ada", "grace"]);
+    await scene.until(
+      () => told.every((events) => events.some((event) => event.startsWith("offline"))),
+      "both hubs tell who is offline",
+    );
+    const wanted = ["offline last", "online ada", "online grace", "online last"];
+    for (const events of told) equal(events.sort(), wanted, "who came and went");
+  },
+
   async "lets go when it is closed"(scene) {
     const log = await scene.connect();
     if (!log.close) return;
@@ -642,7 +777,87 @@ async function loss(scene: Scene, lose: () => unknown): Promise<void> {
   equal(await scene.read(places.at(-1)!), null, "a read after an entry that was lost");
 }
 
-async function twoHubs(scene: Scene): Promise<{
+/** Who is online is known again after an outage, and nobody is told of it. */
+async function presenceOutage(
+  scene: Scene,
+  interrupt: () => Promise<() => unknown>,
+): Promise<void> {
+  const met = await twoListening(scene);
+  if (met === undefined) return;
+  const { hubs, told } = met;
+  hubs[0].subscribe("ada");
+  await scene.until(
+    async () => show(await hubs[1].presence()) === show(["ada"]),
+    "the other hub knows who is online",
+  );
+  await scene.until(() => told.every(({ length }) => length > 0), "both hubs tell who is online");
+  const restore = await interrupt();
+  await scene.until(
+    () => hubs[1].presence().then(() => false, () => true),
+    "presence() rejects while the engine is away",
+  );
+  await restore();
+  await scene.until(
+    async () => show(await hubs[1].presence().catch(() => [])) === show(["ada"]),
+    "the other hub knows again who is online",
+  );
+  hubs[0].subscribe("grace");
+  await scene.until(() => told.every(({ length }) => length > 1), "both hubs tell who comes then");
+  for (const events of told) equal(events, ["online ada", "online grace"], "who came and went");
+}
+
+/** Two servers' names, and a lease that is longer than any test. */
+const [ONE, OTHER, LEASE] = ["one0000000000000", "other00000000000", 600_000];
+
+async function twoPresences(scene: Scene): Promise<[PresenceLog, PresenceLog] | undefined> {
+  const { presence } = scene.log;
+  return presence && [presence, (await scene.connect()).presence!];
+}
+
+/** Two hubs, whose times are short, and what each tells of who comes and goes. */
+async function twoListening(
+  scene: Scene,
+): Promise<{ hubs: [Hub, Hub]; told: [string[], string[]] } | undefined> {
+  if (scene.log.presence === undefined) return undefined;
+  const { hubs } = await twoHubs(scene, { ...TIMES, tick: 20, renewal: 500, grace: 2_000 });
+  const told: [string[], string[]] = [[], []];
+  for (const [i, hub] of hubs.entries()) {
+    for (const type of ["online", "offline"] as const) {
+      hub.on(type, ({ session }) => told[i]!.push(`${type} ${session}`));
+    }
+    await scene.until(() => hub.presence().then(() => true), "presence() resolves");
+  }
+  return { hubs, told };
+}
+
+/** Who is on which server, with which channels, by what is told. */
+function whoIs({ updates }: PresenceAnswer): Record<string, Record<string, readonly string[]>> {
+  const servers: Record<string, Record<string, readonly string[]>> = {};
+  for (const { server, isWhole, sessions, gone } of updates) {
+    if (isWhole || (sessions.length > 0 && servers[server] === undefined)) servers[server] = {};
+    if (gone !== undefined) delete servers[server];
+    for (const { session, channels } of sessions) {
+      if (channels !== undefined) servers[server]![session] = channels;
+      else delete servers[server]?.[session];
+    }
+  }
+  return servers;
+}
+
+/** What is told, but for servers that only say that they are there. */
+function newsOf({ updates }: PresenceAnswer): PresenceUpdate[] {
+  return updates.filter(({ isWhole, sessions, gone }) =>
+    isWhole || gone !== undefined || sessions.length > 0
+  );
+}
+
+function pairOf({ session, channels }: SessionOf): [string, readonly string[]] {
+  return [session, channels!];
+}
+
+type SessionOf = PresenceUpdate["sessions"][number];
+
+async function twoHubs(scene: Scene, times?: PresenceTimes): Promise<{
   hubs: [Hub, Hub];
   client(
     hub: number,
@@ -651,7 +866,7 @@ async function twoHubs(scene: Scene): Promise<{
     lastEventId?: string,
   ): Client;
 }> {
-  const hubs: [Hub, Hub] = [scene.hub(scene.log), scene.hub(await scene.connect())];
+  const hubs: [Hub, Hub] = [scene.hub(scene.log, times), scene.hub(await scene.connect(), times)];
   for (const hub of hubs) {
     await scene.until(() => {
       try {

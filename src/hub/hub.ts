@@ -239,7 +239,11 @@ class LogHub implements InternalHub {
       times: options[PRESENCE_TIMES] ?? TIMES,
       sessions: () => this.sessions(),
       channelsOf: (session) => this.#channelsOf(session),
-      failed: (error) => this.logger.warn("streamside: the log does not know who is online", error),
+      failed: (error) => {
+        // An outage of the log was told already.
+        const level = this.#isFollowing ? "warn" : "debug";
+        this.logger[level]("streamside: the log does not say who is online", error);
+      },
     }, {
       online: (session) => this.#tell("online", { session }),
       offline: (session) => this.#tell("offline", { session }),

@@ -238,7 +238,8 @@ class Reading {
     if (goesOn) this.#begun.set(server, update);
     else {
       this.#begun.delete(server);
-      this.#said.push({ update, time });
+      const isNews = update.isWhole || gone !== undefined || update.sessions.length > 0;
+      if (isNews) this.#said.push({ update, time });
     }
     if (gone !== undefined) this.#leases.delete(server);
     else if (lease > 0) this.#leases.set(server, time + lease);
