@@ -90,7 +90,7 @@ export function testLog<Opened extends OpenedLog>(options: LogTestOptions<Opened
   }
   if (options.interrupt) {
     define(
-      "knows who is online after an outage, and nobody went offline by it",
+      "knows who is online when the engine is back, and nobody went offline by it",
       {},
       (scene, opened) => presenceOutage(scene, () => options.interrupt!(opened)),
     );
