@@ -458,7 +458,7 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    * @example
    * ```ts
    * const readers = await hub.presence("document-7");
-   * const stop = hub.on("offline", ({ session }) => releaseLocks(session));
+   * const stop = hub.on("offline", ({ session }) => console.log(session, "has gone"));
    * ```
    */
   presence(channel?: string): Promise<string[]>;
