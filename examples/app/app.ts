@@ -19,7 +19,7 @@ import process from "node:process";
 import { createHandler, createHub, sessionFromRequest, type StreamsideError } from "../../mod.ts";
 import { count } from "./count.ts";
 import type { Events } from "./events.ts";
-import { isOwn, Problem, readObject, text, wholeNumber } from "./http.ts";
+import { asset, isOwn, Problem, readObject, text, wholeNumber } from "./http.ts";
 import { loadPage } from "./page.ts";
 import { maxPerSecond, Pulse } from "./pulse.ts";
 import { type Session, Sessions } from "./sessions.ts";
@@ -380,15 +380,4 @@ function documentIn(object: Record<string, unknown>): string {
 
 function json(status: number, value: unknown): Response {
   return Response.json(value, { status, headers: { "cache-control": "no-store" } });
-}
-
-function asset(type: string, content: string): Response {
-  return new Response(content, {
-    headers: {
-      "content-type": `${type}; charset=utf-8`,
-      "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
-      "x-content-type-options": "nosniff",
-      "cache-control": "no-cache",
-    },
-  });
 }

@@ -1,6 +1,6 @@
 /**
- * What the application's own routes share: whose requests are taken, reading a JSON body within bounds, and answering
- * with problem details (RFC 9457).
+ * What the application's own routes share: whose requests are taken, reading a JSON body within bounds, answering with
+ * problem details (RFC 9457), and the page's files.
  *
  * @module
  */
@@ -124,4 +124,16 @@ export function wholeNumber(object: Record<string, unknown>, member: string, max
     return value as number;
   }
   throw new Problem(400, `"${member}" must be a whole number from 0 to ${max}.`);
+}
+
+/** A file of the page as a response. It is looked for anew each time: the next start may have another one. */
+export function asset(type: string, content: string): Response {
+  return new Response(content, {
+    headers: {
+      "content-type": `${type}; charset=utf-8`,
+      "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-cache",
+    },
+  });
 }

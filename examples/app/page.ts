@@ -42,7 +42,8 @@ function figure(story: string, { file, code }: Excerpt): string {
     }</code></pre></figure>`;
 }
 
-async function bundle(entry: string): Promise<string> {
+/** A script of the page and all that it imports, as one for the browser. */
+export async function bundle(entry: string): Promise<string> {
   const { outputFiles } = await esbuild.build({
     entryPoints: [entry],
     bundle: true,
