@@ -12,9 +12,6 @@ export interface Init extends RequestInit {
   headers: Record<string, string>;
 }
 
-/** What to do with a redirect. */
-export type Redirect = "follow" | "error";
-
 /**
  * A Streamside handler as a `fetch`: it takes a `Request`, and is known by its `subscribe`. Any other `fetch` stays as
  * it is.

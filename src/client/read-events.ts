@@ -4,7 +4,7 @@
  * @module
  */
 import type { CheckedEvents } from "../event-map.ts";
-import { onAbort } from "./abort.ts";
+import { onAbort } from "#runtime";
 import { cancel } from "./body.ts";
 import { COMPLETE_WITH_END, END, faultOf } from "./end.ts";
 import { type StreamEvent, StreamMessage } from "./event.ts";

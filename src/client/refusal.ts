@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { onAbort } from "./abort.ts";
+import { onAbort } from "#runtime";
 import { cancel } from "./body.ts";
 import { createParser } from "./parser.ts";
 

@@ -24,7 +24,7 @@
  * @module
  */
 import type { CheckedEvents } from "../event-map.ts";
-import { onAbort } from "./abort.ts";
+import { onAbort } from "#runtime";
 import { StreamMessage } from "./event.ts";
 import { isRepeatable, StreamClient } from "./stream.ts";
 import { ClientTarget, CLOSED, CONNECTING, OPEN, RESET } from "./target.ts";

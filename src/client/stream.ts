@@ -4,14 +4,13 @@
  *
  * @module
  */
-import { onAbort } from "./abort.ts";
+import { onAbort, request } from "#runtime";
 import { backoff, type ReconnectOptions } from "./backoff.ts";
 import { cancel } from "./body.ts";
 import { COMPLETE_WITH_END, END } from "./end.ts";
 import { StreamMessage } from "./event.ts";
 import { fetchOf } from "./fetch.ts";
 import { createParser } from "./parser.ts";
-import { request } from "./redirects.ts";
 import { isStream, refusalOf, type RefusedError } from "./refusal.ts";
 import { ClientTarget, CLOSED, CONNECTING, type Failure, OPEN, RESET } from "./target.ts";
 import type { ClientOptions, CloseReason } from "./types.ts";
@@ -244,8 +243,9 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       ...(credentials && { credentials }),
       headers: Object.fromEntries(sent),
       cache: "no-store",
+      redirect: redirect === "error" ? "manual" : "follow",
       signal,
-    }, redirect);
+    });
   }
 
   /** The server refused: for now, or for good. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { onAbort } from "./abort.ts";
+import { onAbort, report } from "#runtime";
 import { END, faultOf } from "./end.ts";
 import { type StreamEvent, StreamMessage } from "./event.ts";
 import { type Problem, RefusedError } from "./refusal.ts";
@@ -271,13 +271,7 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
         (callback as ListenerObject<Argument>).handleEvent(argument);
       } else (callback as ListenerFunction<Argument>).call(this, argument);
     } catch (error) {
-      if (globalThis.reportError) globalThis.reportError(error);
-      else {
-        // Node.js has no reportError.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      report(error);
     }
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import { cancel } from "./body.ts";
-import type { Fetch, Init, Redirect } from "./fetch.ts";
+import type { Fetch, Init } from "./fetch.ts";
 
 /** As many redirects as the fetch standard follows (4.4, HTTP-redirect fetch). */
 const MOST_REDIRECTS = 20;
@@ -21,11 +21,10 @@ export async function request(
   fetch: Fetch,
   url: string,
   init: Init,
-  redirect: Redirect = "follow",
 ): Promise<[Response, string]> {
-  const follow = redirect === "follow";
+  const follow = init.redirect === "follow";
   const browser = /^Mozilla/.test(globalThis.navigator?.userAgent ?? "");
-  init.redirect = follow && browser ? "follow" : "manual";
+  if (!browser) init.redirect = "manual";
   // Deno and Bun ignore `cache`. In browsers it would take a preflight.
   if (!browser) init.headers["cache-control"] ??= "no-cache";
   for (let redirects = 0;; redirects++) {
