@@ -13,11 +13,12 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * Bundles a module.
  *
  * @param source the module's text, which imports paths that begin at the project's root
+ * @param options more of esbuild's options: the last of several counts
  */
-export function bundle(source: string): Uint8Array {
+export function bundle(source: string, ...options: string[]): Uint8Array {
   return execFileSync(
     join(root, "node_modules/.bin/esbuild"),
-    ["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=warning"],
+    ["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=warning", ...options],
     { cwd: root, input: source, stdio: ["pipe", "pipe", "inherit"] },
   );
 }

@@ -19,7 +19,9 @@ const packages = ["eventsource-parser"];
 const shared = ["src/client/backoff.ts", "src/event-map.ts"];
 
 const server = reach("mod.ts");
-const client = reach("src/client/mod.ts");
+const client = new Set(
+  ["mod.ts", "runtime.browser.ts"].flatMap((name) => [...reach("src/client/" + name)]),
+);
 const cli = reach("src/cli/mod.ts");
 /** Logs that are elsewhere. Their clients are the user's, passed in: no package is imported for them. */
 const logs = ["src/log/redis.ts", "src/log/jetstream.ts"];

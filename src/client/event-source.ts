@@ -163,6 +163,9 @@ Object.defineProperty(EventSource.prototype, Symbol.toStringTag, {
   configurable: true,
 });
 
+/** The URLs that a `fetch` may reach (Fetch, 4.2). `about:blank` is a page, and so never a stream. */
+const FETCHABLE = /^(https?|blob|data|file):/;
+
 /** The connection, whose events the `EventSource` dispatches. */
 class Source extends StreamClient {
   readonly #target: EventTarget;
@@ -176,6 +179,7 @@ class Source extends StreamClient {
       standard: true,
     });
     this.#target = target;
+    this.unreachable = !FETCHABLE.test(this.url);
   }
 
   protected override deliver(event: StreamMessage): void {
@@ -183,6 +187,9 @@ class Source extends StreamClient {
   }
 
   protected override emit(type: string, detail?: object): void {
-    this.#target.dispatchEvent(Object.assign(new Event(type), detail));
+    // The others are not the standard's.
+    if (type === "open" || type === "error") {
+      this.#target.dispatchEvent(Object.assign(new Event(type), detail));
+    }
   }
 }

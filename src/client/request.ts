@@ -23,7 +23,7 @@ export async function request(
   init: Init,
 ): Promise<[Response, string]> {
   const follow = init.redirect === "follow";
-  const browser = /^Mozilla/.test(globalThis.navigator?.userAgent ?? "");
+  const browser = /^Mozilla/.test(globalThis.navigator?.userAgent);
   if (!browser) init.redirect = "manual";
   // Deno and Bun ignore `cache`. In browsers it would take a preflight.
   if (!browser) init.headers["cache-control"] ??= "no-cache";

@@ -129,11 +129,11 @@ class Source extends StreamClient {
 
   /** The beginning of a stream and its heartbeats move the position without an event. */
   protected override fed(): void {
-    if (this.#from != this.lastEventId) this.tell({}, true);
+    if (this.#from !== this.lastEventId) this.tell({}, true);
   }
 
   protected override emit(type: string, detail?: Told["detail"]): void {
-    this.#waits = type != "open";
+    this.#waits = type !== "open";
     // Not everything that can be thrown can be sent to other tabs.
     if (detail?.error) detail.error = Error(String(detail.error));
     this.tell(detail && { type, detail }, false);
@@ -169,24 +169,15 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   #behind: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  connect(): void {
-    if (this.readyState == CLOSED) this.reconnect();
-  }
-
-  reconnect(): void {
-    const { enabled, signal, wake } = this.options;
-    if (enabled === false || signal?.aborted) return this.end();
+  protected start(): void {
+    const { signal, wake } = this.options;
     this.readyState = CONNECTING;
     if (this.#life) return this.#ask("reconnect");
     const life = this.#life = new AbortController();
     this.#term = this.#place = 0;
     this.#trail = [this.lastEventId];
     life.signal.addEventListener("abort", onAbort(signal, () => this.#leave("aborted")));
-    if (wake !== false) {
-      onWake(() => {
-        if (this.readyState != OPEN) this.#ask("wake");
-      }, life.signal);
-    }
+    if (wake !== false) onWake(() => this.#ask("wake"), life.signal);
     try {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }: MessageEvent<Told[] | Asked>) => this.#hear(data);
@@ -211,7 +202,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     this.#channel?.close();
     this.#channel = undefined;
     clearTimeout(this.#timer);
-    if (this.readyState != CLOSED) this.end(reason);
+    if (this.readyState !== CLOSED) this.end(reason);
   }
 
   // ------------------------------------------------------------------------------------------------- who leads
@@ -222,7 +213,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     holdLock(this.#name, signal, () => this.#lead(), steal).catch((error) => {
       if (signal.aborted) return;
       this.#resign();
-      if (error.name != "AbortError") {
+      if (error.name !== "AbortError") {
         // The browser denies locks: to a sandboxed frame, or where cookies are blocked.
         this.#channel!.close();
         this.#channel = undefined;
@@ -253,7 +244,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     source.after = this.#term;
     source.listener = (told) => {
       // One message for everything in one chunk.
-      if (this.#batch.push(told) == 1) queueMicrotask(() => this.#flush());
+      if (this.#batch.push(told) === 1) queueMicrotask(() => this.#flush());
       this.#take(told);
     };
     // A change of the leader is no event.
@@ -293,7 +284,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   }
 
   #hear(message: Told[] | Asked): void {
-    if (typeof message == "string") return this.#source?.[message]();
+    if (typeof message === "string") return this.#source?.[message]();
     for (const told of message) this.#take(told);
     if (this.#life) this.#watch();
   }
@@ -305,21 +296,21 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     const { term, state, type, detail, comment } = told;
     // From a leader that was replaced and does not know it yet.
     if (!life || term < this.#term) return;
-    if (this.#source?.term != term) this.#resign();
-    const opened = state == OPEN && this.readyState != OPEN;
-    if (state != CLOSED) this.readyState = state;
+    if (this.#source?.term !== term) this.#resign();
+    const opened = state === OPEN && this.readyState !== OPEN;
+    if (state !== CLOSED) this.readyState = state;
     this.reconnectAttempts = told.attempts;
     const next = this.#follow(told);
     if (opened) this.emit("open");
-    if (comment != undefined && onComment) this.call(onComment, comment);
-    if (this.#life != life) return;
+    if (comment !== undefined && onComment) this.call(onComment, comment);
+    if (this.#life !== life) return;
     if (!detail) {
       // The leader gave up before this tab came.
-      if (state == CLOSED && this.readyState != CLOSED) this.#ask("wake");
+      if (state === CLOSED && this.readyState !== CLOSED) this.#ask("wake");
       if (next) this.#move(told);
-    } else if (type != "close") this.emit(type!, detail);
+    } else if (type !== "close") this.emit(type!, detail);
     // Something may still be a reason to try again.
-    else if (detail.reason == "attempts") this.end("attempts");
+    else if (detail.reason === "attempts") this.end("attempts");
     else {
       // Perhaps from another attempt, after this tab was told that all had failed.
       this.readyState = CONNECTING;
@@ -331,11 +322,11 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
   #follow({ term, after, state, from, to, fresh, type }: Told): boolean {
     const came = this.#term;
     const { lastEventId } = this;
-    if (term != came) {
-      this.#place = after == came && from ? this.#trail.lastIndexOf(from) : -1;
+    if (term !== came) {
+      this.#place = after === came && from ? this.#trail.lastIndexOf(from) : -1;
       this.#term = term;
     }
-    const missed = this.#trail[this.#place] != from;
+    const missed = this.#trail[this.#place] !== from;
     if (missed) {
       this.#trail = [from];
       this.#place = 0;
@@ -343,7 +334,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
     const ahead = this.#trail.length - 1 > this.#place;
     const known = this.#trail.indexOf(to, this.#place + 1);
     if (known > 0) this.#place = known;
-    else if (from != to) {
+    else if (from !== to) {
       // The positions that this tab was ahead by belong to another life of the server.
       this.#trail.splice(++this.#place, REMEMBERED, to);
       if (this.#place > REMEMBERED) {
@@ -352,14 +343,14 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
       }
     }
     // A tab that comes without a position has missed nothing.
-    if (missed && lastEventId != from && (came || lastEventId)) {
+    if (missed && lastEventId !== from && (came || lastEventId)) {
       (this.#behind ??= new AbortController()).abort();
     }
-    if (!this.#behind) return known < 0 && (!ahead || from != to || type == RESET);
+    if (!this.#behind) return known < 0 && (!ahead || from !== to || type === RESET);
     this.#fresh = fresh;
     this.#meet();
     // While the leader has no connection, the server may have room for one only.
-    if (state != OPEN) this.#behind?.abort();
+    if (state !== OPEN) this.#behind?.abort();
     else if (this.#behind?.signal.aborted) this.#catchUp();
     return false;
   }
@@ -374,7 +365,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
 
   /** Reads along, if this tab is where the leader is. */
   #meet(): void {
-    if (this.#fresh && this.lastEventId == this.#trail[this.#place]) this.#readAlong();
+    if (this.#fresh && this.lastEventId === this.#trail[this.#place]) this.#readAlong();
   }
 
   #readAlong(): void {
@@ -393,7 +384,7 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
       source.listener = (told) => {
         const { type, detail } = told;
         if (!detail) this.#move(told);
-        else if (type == "close" || detail.status) this.#reset();
+        else if (type === "close" || detail.status) this.#reset();
         this.#meet();
       };
       signal.addEventListener("abort", () => source.close());
@@ -441,10 +432,8 @@ export function createSharedClient<Events extends CheckedEvents<Events> = Record
   options: SharedClientOptions = {},
 ): Client<Events> {
   const { name, headers, fetch, method, body } = options;
-  if ((headers ?? fetch ?? method ?? body) != null && name == null) {
-    throw new TypeError(
-      "headers, fetch, method or body without a name: name the session",
-    );
+  if ((headers ?? fetch ?? method ?? body ?? undefined) !== undefined && name === undefined) {
+    throw new TypeError("headers, fetch, method or body without a name: name the session");
   }
   // Each tab that takes over would have it sent once more.
   if (!isRepeatable(method)) throw new TypeError(method + " cannot be shared");

@@ -33,9 +33,6 @@ export function isRepeatable(method: string = "GET"): boolean {
   return IDEMPOTENT.test(method);
 }
 
-/** The URLs that a `fetch` may reach (Fetch, 4.2). `about:blank` is a page, and so never a stream. */
-const FETCHABLE = /^(https?|blob|data|file):/;
-
 /** The longest wait, in milliseconds. A timer set to more than 2 ** 31 - 1 fires at once. */
 const LONGEST = 2e9;
 
@@ -81,21 +78,17 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     return performance.now() - this.#openedAt! > 1000 ? 0 : this.#attempts;
   }
 
-  connect(): void {
-    if (this.readyState === CLOSED) this.reconnect();
-  }
-
-  reconnect(): void {
-    const { enabled = true, signal } = this.options;
-    if (enabled && !signal?.aborted) {
-      this.#attempts = 0;
-      this.#start();
-    } else this.end();
+  protected start(): void {
+    this.#attempts = 0;
+    this.#attempt();
   }
 
   close(): void {
     this.#close("closed");
   }
+
+  /** Whether no attempt can ever succeed. */
+  protected unreachable?: boolean;
 
   /** Called after each chunk. */
   protected fed(): void {}
@@ -137,7 +130,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       this.#untilWoken(signal);
     }
     this.emit("error", failure);
-    if (!signal.aborted && !standard) this.emit("reconnecting", { attempt, delay });
+    if (!signal.aborted) this.emit("reconnecting", { attempt, delay });
   }
 
   #close(reason: CloseReason, failure?: Failure): void {
@@ -148,7 +141,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
     if (failure) this.emit("error", failure);
     // An error listener may have connected again.
     if (this.readyState !== CLOSED) return;
-    this.end(this.options.standard ? undefined : reason);
+    this.end(reason);
   }
 
   /** Starts an attempt when the network or the page comes back, while waiting or after giving up. */
@@ -182,7 +175,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       const late = now - this.#due;
       const slept = Math.max(late, Date.now() - now - this.#ahead) > SLEPT;
       if (slept && (isRepeatable(this.options.method) || this.#wakes)) this.reconnect();
-      else if (!timeout) this.#start();
+      else if (!timeout) this.#attempt();
       else if (late < 0) this.#watch(timeout);
       else this.#fail({ error: new Error(`The server was silent for ${timeout} ms (timeout)`) });
     }, Math.min(this.#due - performance.now(), LONGEST));
@@ -192,7 +185,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
    * One attempt. `challenged`: it is the header function's second chance, after a 401. It says nothing after its signal
    * has aborted.
    */
-  async #start(challenged?: boolean): Promise<void> {
+  async #attempt(challenged?: boolean): Promise<void> {
     const signal = this.#become(CONNECTING);
     try {
       // Several calls at once make one request.
@@ -205,7 +198,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       if (signal.aborted) return cancel(response.body);
       if (response.status === 401 && typeof headers === "function" && !challenged) {
         cancel(response.body);
-        return this.#start(true);
+        return this.#attempt(true);
       }
       const refused = standard && isStream(response)
         ? undefined
@@ -215,8 +208,7 @@ export class StreamClient extends ClientTarget<StreamOptions> {
       else await this.#read(response, new URL(response.url || url).origin, id === undefined);
     } catch (error) {
       if (signal.aborted) return;
-      // No fetch can ever reach it, and the standard has that fail for good.
-      if (this.options.standard && !FETCHABLE.test(this.url)) this.#close("server", { error });
+      if (this.unreachable) this.#close("server", { error });
       else this.#fail({ error });
     }
   }

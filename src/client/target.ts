@@ -52,7 +52,8 @@ type ListenerObject<Argument> = Exclude<ClientListener<Argument>, (...args: neve
  * Listeners are kept here and called directly for events of the stream, since the platform's dispatch costs more than
  * parsing does. For each type, one native listener passes on events that are dispatched natively.
  */
-export class ClientTarget<Options extends ClientOptions = ClientOptions> extends EventTarget {
+export abstract class ClientTarget<Options extends ClientOptions = ClientOptions>
+  extends EventTarget {
   readonly CONNECTING: 0 = CONNECTING;
   readonly OPEN: 1 = OPEN;
   readonly CLOSED: 2 = CLOSED;
@@ -105,6 +106,19 @@ export class ClientTarget<Options extends ClientOptions = ClientOptions> extends
       this.addEventListener(type, (event) => this[name]?.(event));
     }
   }
+
+  connect(): void {
+    if (this.readyState === CLOSED) this.reconnect();
+  }
+
+  reconnect(): void {
+    const { enabled = true, signal } = this.options;
+    if (enabled && !signal?.aborted) this.start();
+    else this.end();
+  }
+
+  /** Begins to connect, or begins anew. */
+  protected abstract start(): void;
 
   override addEventListener(
     type: "open" | "error",
