@@ -41,8 +41,7 @@ try {
   const held = new Set(
     packed.files.map(({ path }) => path.replace(/^dist\/.+\.(d\.ts|js)$/, "dist/")),
   );
-  const manifests = ["dist/src/client/package.json", "package.json"];
-  const needed = ["CHANGELOG.md", "LICENSE", "README.md", "dist/", ...manifests];
+  const needed = ["CHANGELOG.md", "LICENSE", "README.md", "dist/", "package.json"];
   assert.deepEqual([...held].sort(), needed, "what the tarball holds");
   const tarball = join(temporary, packed.filename);
 

@@ -1,5 +1,5 @@
 /** What bundlers take of the client: for browsers what these need, for workers and servers all of it. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -78,5 +78,16 @@ describe("a bundle", () => {
     );
     assert(bundle(source).length < bundle(source, "--platform=node").length - 500);
     assertEquals(Object.keys(browsers).sort(), Object.keys(others).sort());
+  });
+
+  test("of the built package resolves as one of the source does", async () => {
+    const [source, built] = await Promise.all(
+      ["src/client/package.json", "package.json"].map(async (path) => {
+        const text = await readFile(new URL(`../../${path}`, import.meta.url), "utf8");
+        // In order: the first condition that holds counts.
+        return JSON.stringify(JSON.parse(text).imports);
+      }),
+    );
+    assertEquals(built, source!.replaceAll('"./', '"./dist/src/client/').replaceAll(".ts", ".js"));
   });
 });
