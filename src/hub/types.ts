@@ -364,10 +364,13 @@ export interface Hub<Events extends EventMap = Record<string, unknown>> {
    *   database can tell that no transaction is open, the sends reject with it
    * @example
    * ```ts
-   * await client.query("BEGIN");
-   * await client.query("UPDATE orders SET paid = true WHERE id = $1", [order.id]);
-   * await hub.within(client).publish("orders", "orderPaid", { id: order.id });
-   * await client.query("COMMIT");
+   * import pg from "pg";
+   *
+   * const database = await new pg.Pool().connect();
+   * await database.query("BEGIN");
+   * await database.query("UPDATE documents SET locked_by = 'Ada' WHERE id = 7");
+   * await hub.within(database).publish("document-7", "documentLocked", { by: "Ada" });
+   * await database.query("COMMIT");
    * ```
    */
   within(transaction: unknown): HubTransaction<Events>;
