@@ -13,6 +13,9 @@ import type { HistoryOptions } from "./log/history.ts";
 import type { Log } from "./log/log.ts";
 import type { PresenceAnswer, PresenceLog, PresenceUpdate } from "./log/presence-log.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./log/record.ts";
+import type { RunHistoryOptions } from "./log/run-history.ts";
+import { equal, expect, pause, show } from "./test-checks.ts";
+import { RUN_BOUNDS, RUN_CHECKS, runLoss, runOutage, trimsRuns } from "./test-runs.ts";
 
 /** A log that is opened for one test. */
 export interface OpenedLog {
@@ -28,8 +31,11 @@ export interface OpenedLog {
 export interface LogTestOptions<Opened extends OpenedLog = OpenedLog> {
   /** The log's name: each test's name begins with it. */
   readonly name: string;
-  /** Makes a log with an empty history of its own, under these bounds. Each test has one. */
-  open(history: HistoryOptions): Opened | Promise<Opened>;
+  /**
+   * Makes a log with an empty history of its own, under these bounds. Each test has one. `runHistory` is given where
+   * {@link LogTestOptions.runs} is.
+   */
+  open(history: HistoryOptions, runHistory?: RunHistoryOptions): Opened | Promise<Opened>;
   /** Defines one test: `test` of `node:test`, of Vitest or of `bun:test`, `Deno.test`, … */
   test(name: string, run: () => Promise<void>): unknown;
   /**
@@ -42,6 +48,8 @@ export interface LogTestOptions<Opened extends OpenedLog = OpenedLog> {
    * loss is not tested.
    */
   lose?(opened: Opened): void | Promise<void>;
+  /** The log keeps runs: its {@link Log.runs} are tested too. Default: `false`. */
+  readonly runs?: boolean | undefined;
   /** By what it trims. Default: by `events`, `bytes` and `age`. */
   readonly bounds?: readonly (keyof HistoryOptions)[];
   /** How long the log may take for a step, in ms. Default: 5 000. */
@@ -67,9 +75,10 @@ export function testLog<Opened extends OpenedLog>(options: LogTestOptions<Opened
     what: string,
     history: HistoryOptions,
     check: (scene: Scene, opened: Opened) => Promise<void>,
+    runHistory?: RunHistoryOptions,
   ) =>
     options.test(`${name}: ${what}`, async () => {
-      const opened = await options.open(history);
+      const opened = await options.open(history, runHistory);
       const scene = new Scene(opened, timeout);
       try {
         await check(scene, opened);
@@ -102,6 +111,29 @@ export function testLog<Opened extends OpenedLog>(options: LogTestOptions<Opened
       (scene, opened) => loss(scene, () => options.lose!(opened)),
     );
   }
+  if (options.runs !== true) return;
+  for (const [what, check] of Object.entries(RUN_CHECKS)) define(`runs: ${what}`, {}, check, {});
+  for (const [bound, value] of Object.entries(RUN_BOUNDS)) {
+    define(`runs: are bounded by ${bound}`, {}, trimsRuns[bound as keyof RunHistoryOptions], {
+      [bound]: value,
+    });
+  }
+  if (options.interrupt) {
+    define(
+      "runs: go on after an outage",
+      {},
+      (scene, opened) => runOutage(scene, () => options.interrupt!(opened)),
+      {},
+    );
+  }
+  if (options.lose) {
+    define(
+      "runs: end as lost where data is lost, for everyone, and the channel may run again",
+      {},
+      (scene, opened) => runLoss(scene, () => options.lose!(opened)),
+      {},
+    );
+  }
 }
 
 type Check = (scene: Scene) => Promise<void>;
@@ -110,7 +142,7 @@ type Check = (scene: Scene) => Promise<void>;
 const BOUNDS: Required<HistoryOptions> = { events: 20, bytes: 20_000, age: 1_000 };
 
 /** What one test works with. */
-class Scene {
+export class Scene {
   readonly log: Log;
   readonly opened: OpenedLog;
   readonly #timeout: number;
@@ -134,13 +166,16 @@ class Scene {
     return told;
   }
 
-  hub(log: Log, times?: PresenceTimes): Hub {
+  hub(log: Log, options: HubOptions & { [PRESENCE_TIMES]?: PresenceTimes } = {}): Hub {
     const silent = { debug() {}, info() {}, warn() {}, error() {} };
-    const options: HubOptions & { [PRESENCE_TIMES]?: PresenceTimes } = { log, logger: silent };
-    if (times) options[PRESENCE_TIMES] = times;
-    const hub = createHub(options);
+    const hub = createHub({ log, logger: silent, ...options });
     this.#closers.push(() => hub.close());
     return hub;
+  }
+
+  /** Calls something in the end, also when a check has failed. */
+  finally(close: () => unknown): void {
+    this.#closers.push(close);
   }
 
   /** Closes a client in the end, also when a check has failed: it would try to reconnect for a minute. */
@@ -181,10 +216,12 @@ class Scene {
   }
 
   /** Waits for something, and says what if it does not come. */
-  async until(is: () => unknown, what: string): Promise<void> {
+  async until(is: () => unknown, what: string | (() => string)): Promise<void> {
     const end = Date.now() + this.#timeout;
     while (!await is()) {
-      expect(Date.now() < end, `within ${this.#timeout} ms: ${what}`);
+      if (Date.now() >= end) {
+        throw new Error(`within ${this.#timeout} ms: ${typeof what === "string" ? what : what()}`);
+      }
       await pause(10);
     }
   }
@@ -866,7 +903,11 @@ async function twoHubs(scene: Scene, times?: PresenceTimes): Promise<{
     lastEventId?: string,
   ): Client;
 }> {
-  const hubs: [Hub, Hub] = [scene.hub(scene.log, times), scene.hub(await scene.connect(), times)];
+  const options = times && { [PRESENCE_TIMES]: times };
+  const hubs: [Hub, Hub] = [
+    scene.hub(scene.log, options),
+    scene.hub(await scene.connect(), options),
+  ];
   for (const hub of hubs) {
     await scene.until(() => {
       try {
@@ -954,34 +995,4 @@ function grows(places: readonly LogPosition[]): void {
     const before = places[i]!.position;
     expect(position > before, `positions must grow, got ${position} after ${before}`);
   }
-}
-
-function expect(is: boolean, what: string): void {
-  if (!is) throw new Error(what);
-}
-
-function equal(actual: unknown, wanted: unknown, what: string): void {
-  const [got, want] = [show(actual), show(wanted)];
-  if (got === want) return;
-  let at = 0;
-  while (got[at] === want[at]) at++;
-  const cut = (text: string) => {
-    const from = Math.max(0, at - 100);
-    return `${from > 0 ? "…" : ""}${text.slice(from, at + 200)}${
-      text.length > at + 200 ? "…" : ""
-    }`;
-  };
-  throw new Error(`${what}:\n  got    ${cut(got)}\n  wanted ${cut(want)}`);
-}
-
-/** A value as JSON, its members in one order, and without those that are undefined. */
-function show(value: unknown): string {
-  return JSON.stringify(value, (_, member: unknown) => {
-    if (typeof member !== "object" || member === null || Array.isArray(member)) return member;
-    return Object.fromEntries(Object.entries(member).sort(([a], [b]) => a < b ? -1 : 1));
-  }) ?? String(value);
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -12,9 +12,9 @@ import { closed } from "./closed.ts";
 import type { LogPosition, LogRecord } from "./record.ts";
 
 /** A record that waits for its place. */
-export interface PendingRecord {
+export interface PendingRecord<Appended = LogRecord> {
   /** What is appended. */
-  readonly record: LogRecord;
+  readonly record: Appended;
   /** Its tag: see {@link LogPosition.tag}. It is the same at each try, so that a second one can be told from a first. */
   readonly tag: string;
   /** About how many bytes it takes. */
@@ -22,7 +22,7 @@ export interface PendingRecord {
 }
 
 /** How appends are written. */
-export interface AppendOptions {
+export interface AppendOptions<Appended = LogRecord, Answer = LogPosition> {
   /** How long an append may take, in ms, before it rejects. */
   readonly appendTimeout: number;
   /** How many bytes may wait. What comes above rejects at once. */
@@ -33,14 +33,16 @@ export interface AppendOptions {
    * Writes records, in order, and gives their places, or the error of one that is refused. It is called again with the
    * same array when it rejects with an error that may pass, and has to see to it that nothing stands twice then.
    */
-  write(batch: readonly PendingRecord[]): Promise<readonly (LogPosition | StreamsideError)[]>;
+  write(
+    batch: readonly PendingRecord<Appended>[],
+  ): Promise<readonly (Answer | StreamsideError)[]>;
   /** Whether an error of `write` may pass by itself. */
   mayPass(error: unknown): boolean;
 }
 
-interface Waiting extends PendingRecord {
+interface Waiting<Appended, Answer> extends PendingRecord<Appended> {
   readonly deadline: number;
-  readonly resolve: (position: LogPosition) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: StreamsideError) => void;
   /** Its caller has got an answer. */
   isSettled: boolean;
@@ -50,10 +52,11 @@ interface Waiting extends PendingRecord {
 const BATCH_BYTES = 1024 * 1024;
 
 /** Appends that wait, and the batch that is on its way. */
-export class Appends {
-  readonly #options: AppendOptions;
-  #waiting: Waiting[] = [];
-  #onTheirWay: readonly Waiting[] = [];
+export class Appends<Appended = LogRecord, Answer = LogPosition> {
+  readonly #options: AppendOptions<Appended, Answer>;
+  readonly #sizeOf: (record: Appended) => number;
+  #waiting: Waiting<Appended, Answer>[] = [];
+  #onTheirWay: readonly Waiting<Appended, Answer>[] = [];
   #bytes = 0;
   #isWriting = false;
   #isClosed = false;
@@ -62,15 +65,19 @@ export class Appends {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #wake: (() => void) | undefined;
 
-  /** Nothing waits. */
-  constructor(options: AppendOptions) {
+  /** Nothing waits. `sizeOf`: about how many bytes a record takes. */
+  constructor(
+    options: AppendOptions<Appended, Answer>,
+    sizeOf: (record: Appended) => number,
+  ) {
     this.#options = options;
+    this.#sizeOf = sizeOf;
   }
 
   /** Appends a record: see {@link Log.append}. */
-  add(record: LogRecord): Promise<LogPosition> {
+  add(record: Appended): Promise<Answer> {
     if (this.#isClosed) return Promise.reject(closed());
-    const bytes = sizeOf(record);
+    const bytes = this.#sizeOf(record);
     const { appendTimeout, maxPendingBytes } = this.#options;
     if (this.#bytes + bytes > maxPendingBytes && this.#bytes > 0) {
       return Promise.reject(
@@ -113,7 +120,7 @@ export class Appends {
     for (const waiting of this.#all()) this.#settle(waiting, closed());
   }
 
-  *#all(): Generator<Waiting, void> {
+  *#all(): Generator<Waiting<Appended, Answer>, void> {
     yield* this.#onTheirWay;
     yield* this.#waiting;
   }
@@ -128,7 +135,7 @@ export class Appends {
     this.#isWriting = false;
   }
 
-  async #write(batch: readonly Waiting[]): Promise<void> {
+  async #write(batch: readonly Waiting<Appended, Answer>[]): Promise<void> {
     // Once nobody waits for any of it, it is not tried again. Until then it is tried whole: it may be in the log already.
     for (let attempt = 1; batch.some((waiting) => !waiting.isSettled); attempt++) {
       try {
@@ -157,7 +164,7 @@ export class Appends {
     });
   }
 
-  #take(): Waiting[] {
+  #take(): Waiting<Appended, Answer>[] {
     // What was late before it was ever tried is not in the log, and stays out of it.
     const waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
     let bytes = 0;
@@ -171,7 +178,7 @@ export class Appends {
     return waiting.slice(0, count);
   }
 
-  #settle(waiting: Waiting, outcome: LogPosition | StreamsideError): void {
+  #settle(waiting: Waiting<Appended, Answer>, outcome: Answer | StreamsideError): void {
     if (waiting.isSettled) return;
     waiting.isSettled = true;
     this.#bytes -= waiting.bytes;

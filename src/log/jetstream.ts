@@ -17,7 +17,7 @@
 import { backoff } from "../client/backoff.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { bound, delay, invalid } from "../validate.ts";
-import { Appends, newTag, type PendingRecord, RETRY } from "./appends.ts";
+import { Appends, newTag, type PendingRecord, RETRY, sizeOf } from "./appends.ts";
 import { closed } from "./closed.ts";
 import { isTag, newEpoch } from "./cursor.ts";
 import { boundsOf, type HistoryOptions } from "./history.ts";
@@ -230,7 +230,7 @@ class JetStreamLog implements Log {
       batch: BATCH,
       write: (batch) => this.#write(batch),
       mayPass: (error) => mayPass(error, this.#connection),
-    });
+    }, sizeOf);
     if (connection.isClosed()) throw invalid("jetStreamLog was given a connection that is closed.");
     this.#js = new JetStream(connection, ANSWER);
     this.presence = new JetStreamPresence({

@@ -17,14 +17,17 @@
 import { backoff } from "../client/backoff.ts";
 import { quote, StreamsideError } from "../errors.ts";
 import { bound, checkName, delay, invalid } from "../validate.ts";
-import { Appends, newTag, type PendingRecord, RETRY } from "./appends.ts";
+import { Appends, newTag, type PendingRecord, RETRY, sizeOf } from "./appends.ts";
 import { closed } from "./closed.ts";
 import { newEpoch } from "./cursor.ts";
 import { boundsOf, type HistoryOptions } from "./history.ts";
 import type { Log, LogFollower } from "./log.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
 import { RedisPresence } from "./redis-presence.ts";
+import { fieldsOf, streamsOf } from "./redis-answers.ts";
+import { RedisRuns } from "./redis-runs.ts";
 import { APPEND, LOOK, READ, RENEW, type Script } from "./redis-scripts.ts";
+import type { RunHistoryOptions } from "./run-history.ts";
 
 /**
  * A client for Redis, by what it can do: node-redis (`redis`) has `sendCommand`, ioredis has `call`, Bun's `RedisClient`
@@ -53,6 +56,12 @@ export interface RedisLogOptions {
    * to read while it is slow: some seconds at least. See {@link HistoryOptions} for the defaults.
    */
   readonly history?: HistoryOptions;
+  /**
+   * How much Redis holds of runs: `{ events, bytes, age, total }`. Bytes are those of the events as JSON, and 100 each; a
+   * run takes 1 KiB of the total besides. What followers read takes up to 8 MiB more. See {@link RunHistoryOptions} for
+   * the defaults.
+   */
+  readonly runHistory?: RunHistoryOptions | undefined;
   /** How long a send waits for Redis, in ms, before it rejects with `log-unavailable`. Default: 5 000. */
   readonly appendTimeout?: number;
   /** How many bytes may wait for Redis in this process. Above it sends reject at once. Default: 16 777 216 (16 MiB). */
@@ -123,6 +132,7 @@ interface Place {
 
 class RedisLog implements Log {
   readonly presence: RedisPresence;
+  readonly runs: RedisRuns;
   readonly #client: RedisClient;
   readonly #send: Send;
   readonly #stream: string;
@@ -151,12 +161,19 @@ class RedisLog implements Log {
     this.#stream = `${name}:log`;
     this.#keys = [this.#stream, `${name}:state`, `${name}:recent`];
     this.#history = boundsOf(options.history ?? {});
-    this.#appends = new Appends({
+    const waiting = {
       appendTimeout: delay("appendTimeout", options.appendTimeout, 5_000),
       maxPendingBytes: bound("maxPendingBytes", options.maxPendingBytes, 16 * 1024 * 1024),
       batch: BATCH,
-      write: (batch) => this.#write(batch),
       mayPass,
+    };
+    this.#appends = new Appends({ ...waiting, write: (batch) => this.#write(batch) }, sizeOf);
+    this.runs = new RedisRuns({
+      ...waiting,
+      name,
+      history: options.runHistory,
+      run: (script, keys, args) => inTime(this.#evaluate(script, keys, args)),
+      followed: () => this.#followed(),
     });
     this.presence = new RedisPresence(
       name,
@@ -168,10 +185,10 @@ class RedisLog implements Log {
     if (this.#isClosed) throw closed();
     this.#followers.add(follower);
     if (this.#told) follower.opened(this.#told.epoch, this.#told.head, this.#told.start);
-    if (this.#loop === undefined) void this.#follow(this.#loop = {});
+    this.#followed();
     return () => {
       this.#followers.delete(follower);
-      if (this.#followers.size === 0) this.#stop();
+      this.#followed();
     };
   }
 
@@ -197,7 +214,16 @@ class RedisLog implements Log {
     this.#isClosed = true;
     this.#followers.clear();
     this.#appends.close();
+    this.runs.close();
     this.#stop();
+  }
+
+  /** Somebody follows, or nobody any more. */
+  #followed(): void {
+    if (this.#followers.size === 0 && !this.runs.isFollowed) this.#stop();
+    else if (this.#loop === undefined) void this.#follow(this.#loop = {});
+    // What fails here fails again where it is told.
+    else void this.runs.open().catch(() => {});
   }
 
   #stop(): void {
@@ -240,6 +266,7 @@ class RedisLog implements Log {
       try {
         // The first one may be that of a loop that was stopped, which tells nobody.
         do await this.#look(); while (this.#loop === loop && this.#told === undefined);
+        await this.runs.open();
         while (this.#loop === loop) {
           await this.#readNext(following);
           attempt = 1;
@@ -255,17 +282,25 @@ class RedisLog implements Log {
 
   async #readNext(following: Following): Promise<void> {
     const { head, epoch } = this.#told!;
-    const entries = await following.read(this.#stream, head.position);
+    const { place } = this.runs;
+    const [entries, ofRuns] = await following.read([
+      [this.#stream, head.position],
+      ...place === undefined ? [] : [[this.runs.stream, place.head] as const],
+    ]);
+    await this.runs.tell(ofRuns ?? [], place);
     // Meanwhile the log may have begun another epoch, or have been stopped.
     if (this.#told?.epoch !== epoch || this.#told.head !== head) return;
-    if (entries.length === 0) return await this.#look();
-    const found = entries.map(entryOf);
+    if (entries!.length === 0) {
+      if (!ofRuns?.length) await Promise.all([this.#look(), place && this.runs.look()]);
+      return;
+    }
+    const found = entries!.map(entryOf);
     const [first] = found;
     // Another epoch begins, or what comes next was trimmed before it was read.
     if (found.includes(undefined) || first!.position !== head.position + 1) {
       await this.#look();
       if (this.#told?.epoch !== epoch || this.#told.head !== head) return;
-      const [id] = entries[0] as [string];
+      const [id] = entries![0] as [string];
       throw new StreamsideError(
         "log-unavailable",
         `The stream ${this.#stream} holds an entry ${id} that no hub has appended. Only hubs may write to it: delete ` +
@@ -316,6 +351,7 @@ class RedisLog implements Log {
 
   #fail(error: unknown): void {
     this.#hasFailed = true;
+    this.runs.fail(explain(error));
     for (const follower of this.#followers) follower.failed(explain(error));
   }
 
@@ -366,18 +402,22 @@ class Following {
     this.#client.catch(() => {});
   }
 
-  /** The entries after a position, as the client gives them; none when there is none for a while. */
-  async read(stream: string, after: number): Promise<unknown[]> {
-    const args = ["COUNT", `${this.#count}`, "BLOCK", `${BLOCK}`, "STREAMS", stream, `${after}-0`];
+  /** For each stream, the entries after a position, as the client gives them; none when there is none for a while. */
+  async read(streams: readonly (readonly [string, number])[]): Promise<unknown[][]> {
+    const args = ["COUNT", `${this.#count}`, "BLOCK", `${BLOCK}`, "STREAMS"];
+    for (const [stream] of streams) args.push(stream);
+    for (const [, after] of streams) args.push(`${after}-0`);
     const answer = this.#client.then((client) => senderOf(client)("XREAD", ...args));
-    const entries = entriesOf(await inTime(answer));
+    const found = streamsOf(await inTime(answer));
+    const answers = streams.map(([stream]) => found.get(stream) ?? []);
+    const entries = answers.flat();
     let bytes = 0;
     for (const entry of entries) bytes += Number(fieldsOf(entry).s);
     const each = Math.max(1, bytes / entries.length);
     if (entries.length > 0) {
       this.#count = Math.max(8, Math.min(1_000, Math.floor(ANSWER_BYTES / each)));
     }
-    return entries;
+    return answers;
   }
 
   close(): void {
@@ -448,7 +488,7 @@ function senderOf(client: RedisClient): Send {
 }
 
 function keyOf([command, ...args]: string[]): string {
-  return command === "XREAD" ? args.at(-2)! : args[2]!;
+  return command === "XREAD" ? args[args.indexOf("STREAMS") + 1]! : args[2]!;
 }
 
 function release(client: RedisClient): void {
@@ -460,23 +500,6 @@ function release(client: RedisClient): void {
   } catch {
     // It has ended already.
   }
-}
-
-/** What XREAD answers: pairs of a stream and its entries, or with RESP3 an object or a map of them. */
-function entriesOf(answer: unknown): unknown[] {
-  if (answer === null || answer === undefined) return [];
-  if (answer instanceof Map) return [...answer.values()][0] ?? [];
-  if (!Array.isArray(answer)) return Object.values(answer)[0] as unknown[] ?? [];
-  const [first] = answer as [unknown];
-  return Array.isArray(first) ? first[1] as unknown[] : answer[1] as unknown[];
-}
-
-function fieldsOf(entry: unknown): Record<string, string> {
-  const [, list] = entry as [string, string[] | Record<string, string>];
-  if (!Array.isArray(list)) return list;
-  const fields: Record<string, string> = {};
-  for (let i = 0; i < list.length; i += 2) fields[list[i]!] = list[i + 1]!;
-  return fields;
 }
 
 /** An entry of the stream; `undefined` for the beginning of an epoch. */

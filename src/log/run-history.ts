@@ -182,6 +182,11 @@ export class KeptRuns<Run extends KeptRun> {
   }
 }
 
+/** About how many bytes a record of a run takes while it waits for a log that is elsewhere. */
+export function sizeOfRunRecord({ channel, event, data }: RunRecord): number {
+  return 200 + channel.length + (event?.length ?? 0) + (data?.length ?? 0);
+}
+
 /** Writes the events of a run: their ids are the run's id and their number. */
 export function runWriter(run: string): EntryWriter {
   return new EntryWriter(run, { bytes: PAGED_BYTES });

@@ -9,7 +9,12 @@ import { type Log, type LogEntry, type LogFollower, memoryLog } from "../../mod.
 import { type LogTestOptions, testLog } from "../../src/testing.ts";
 import { TaggedEngine } from "./tagged-engine.ts";
 
-testLog({ name: "memoryLog", test, open: (history) => ({ log: memoryLog(history) }) });
+testLog({
+  name: "memoryLog",
+  test,
+  open: (history, runHistory) => ({ log: memoryLog({ ...history, runHistory }) }),
+  runs: true,
+});
 
 /** Several servers' logs on one engine, as `change` makes them. */
 function onEngine(

@@ -12,7 +12,14 @@ import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { createHub, type HistoryOptions, type Hub, type Log, StreamsideError } from "../../mod.ts";
+import {
+  createHub,
+  type HistoryOptions,
+  type Hub,
+  type Log,
+  type RunHistoryOptions,
+  StreamsideError,
+} from "../../mod.ts";
 import { type RedisClient, redisLog, type RedisLogOptions } from "../../src/log/redis.ts";
 import { testLog } from "../../src/testing.ts";
 import { REDIS, type RedisServer, startRedis } from "../redis.ts";
@@ -284,12 +291,13 @@ if (!skip) {
     name: "redisLog",
     test,
     timeout: 15_000,
-    async open(history: HistoryOptions) {
+    runs: true,
+    async open(history: HistoryOptions, runHistory?: RunHistoryOptions) {
       const redis = await startRedis("--appendonly", "yes", "--appendfsync", "always");
       const ends: (() => unknown)[] = [];
       const connect = async () => {
         const { client, end } = await clients.redis!(redis.url);
-        const log = redisLog(client, { history });
+        const log = redisLog(client, { history, runHistory });
         ends.push(() => log.close!(), end);
         return log;
       };
