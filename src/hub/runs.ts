@@ -176,6 +176,7 @@ export class Runs implements ProducerOwner {
     try {
       const [isTaken] = await inTime(this.#log.append([record]), this.#timeout);
       if (isTaken) this.#apply(record);
+      else await this.#check(run);
       return isTaken === true;
     } catch (cause) {
       throw new StreamsideError(
@@ -391,6 +392,8 @@ export class Runs implements ProducerOwner {
       else {
         run.skipTo(events);
         if (end !== undefined) this.#finish(run, end);
+        // The log has lost its end: nobody else would end it, and its channel could not run again.
+        else if (run.end !== undefined) void this.#end(id, channel, run.end.error);
         this.#observer.changed(run);
       }
       listed.add(id);
@@ -410,11 +413,15 @@ export class Runs implements ProducerOwner {
     if (this.#newest.get(run.channel) === run) this.#newest.delete(run.channel);
   }
 
-  /** Ends a run that nobody else will end. The first end counts, so this one may come too late. */
-  async #end(run: string, channel: string, error: RunEnd["error"]): Promise<void> {
+  /**
+   * Ends a run that nobody else will end. The first end counts, so this one may come too late: resolves to whether it was
+   * taken, if that is known.
+   */
+  async #end(run: string, channel: string, error: RunEnd["error"]): Promise<boolean | undefined> {
     try {
-      await this.#log.append([recordOf("end", run, channel, error)]);
+      const [isTaken] = await this.#log.append([recordOf("end", run, channel, error)]);
       this.#abandoned.delete(run);
+      return isTaken;
     } catch (cause) {
       this.#observer.failed("ending a run", cause);
     }
@@ -453,9 +460,25 @@ export class Runs implements ProducerOwner {
   #lose(silence: number): void {
     for (const run of this.#newest.values()) {
       if (run.end !== undefined || this.#clock - run.heard < silence) continue;
-      // If the log does not take it, the next try is after another such time.
+      // If the log does not answer, the next try is after another such time.
       run.heard = this.#clock;
-      void this.#end(run.id, run.channel, "lost");
+      void this.#end(run.id, run.channel, "lost").then(async (isTaken) => {
+        if (isTaken === false && run.end === undefined) await this.#check(run);
+      });
+    }
+  }
+
+  /** Asks the log how a run has ended that does not go on: perhaps its end was not told, or it is gone. */
+  async #check({ id, channel }: HeldRun): Promise<void> {
+    try {
+      const summaries = await inTime(this.#log.list(channel), LOOKUP);
+      if (this.#isStopped) return;
+      this.#merge(summaries.filter((summary) => summary.channel === channel));
+      const run = this.#held.get(id);
+      const isListed = summaries.some((summary) => summary.run === id);
+      if (run !== undefined && !isListed) this.#finish(run, { error: "lost" });
+    } catch (error) {
+      this.#observer.failed("asking the log how a run has ended", error);
     }
   }
 

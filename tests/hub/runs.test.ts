@@ -153,6 +153,33 @@ function cuttable(
   };
 }
 
+/** A log that may lose its runs, and has those of another from then on. Who calls what `lose` gives tells the followers. */
+function forgetful(): { log: Log; lose(another: Log): () => void } {
+  const log = memoryLog();
+  const followers: RunFollower[] = [];
+  let { runs } = log;
+  return {
+    log: {
+      ...bare(log),
+      runs: {
+        follow(follower) {
+          followers.push(follower);
+          return runs!.follow(follower);
+        },
+        append: (records) => runs!.append(records),
+        list: (channel) => runs!.list(channel),
+        read: (run, after, limit) => runs!.read(run, after, limit),
+      },
+    },
+    lose(another) {
+      runs = another.runs;
+      return () => {
+        for (const follower of followers) runs!.follow(follower);
+      };
+    },
+  };
+}
+
 async function code(promise: Promise<unknown>): Promise<string> {
   try {
     await within(promise, "a refusal");
@@ -399,6 +426,51 @@ describe("a run ends", () => {
       },
     );
     await shared.close?.();
+  });
+
+  test("as lost within runTimeout where the log has lost it, and tells nobody", async () => {
+    const { log, lose } = forgetful();
+    const [one, other] = [0, 1].map(() =>
+      createHub({ log, logger: quietLogger, runTimeout: 300 })
+    ) as [Hub, Hub];
+    try {
+      const script = new Script();
+      const run = await one.run("answer", script.source);
+      script.say("a");
+      await until(() => one.runs()[0]?.events === 1, "an event");
+      const blocks = read(handlerOf(other), "answer");
+      lose(memoryLog());
+      assertEquals(dataOf(await blocks), ["a", '{"error":"lost"}']);
+      assertEquals(await within(run.done, "the end"), { error: "lost" });
+      assertEquals(script.signal.aborted, true);
+      assertEquals(await within((await other.run("answer", [])).done, "the end"), {});
+    } finally {
+      await Promise.all([one.close(), other.close()]);
+    }
+  });
+
+  test("as every hub knows where the log has lost its end, and the channel may run again", async () => {
+    const { log, lose } = forgetful();
+    const hub = createHub({ log, logger: quietLogger });
+    try {
+      const run = await hub.run("answer", ["a"]);
+      await run.done;
+      const older = memoryLog();
+      const record = { run: run.cursor.slice(0, 16), channel: "answer", time: 0, number: 0 };
+      await older.runs!.append([{ ...record, type: "begin" }]);
+      const told: RunRecord[] = [];
+      older.runs!.follow({
+        opened() {},
+        appended: (records) => told.push(...records),
+        failed() {},
+      });
+      lose(older)();
+      await until(() => told.length > 0, "the end to be in the log again");
+      assertEquals((await older.runs!.list())[0]!.end, {});
+      assertEquals(await within((await hub.run("answer", [])).done, "the end"), {});
+    } finally {
+      await hub.close();
+    }
   });
 
   test("by its first end: a producer that reads it aborts", async () => {
