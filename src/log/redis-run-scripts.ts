@@ -66,6 +66,9 @@ end
 export const LOOK_AT_RUNS: Script = script(`${OPEN}
 local after, tag = tonumber(ARGV[3]), ARGV[4]
 local isHeld = after == head and tag == headTag
+local newest = redis.call('XREVRANGE', tail, '+', '-', 'COUNT', 1)[1]
+-- Somebody else wrote there.
+if newest and tonumber(string.match(newest[1], '^%d+')) > head then redis.call('DEL', tail) end
 if after < head then
   local following = redis.call('XRANGE', tail, (after + 1) .. '-0', (after + 1) .. '-0', 'COUNT', 1)[1]
   if following then
@@ -236,7 +239,7 @@ if #told > 0 then
   if redis.call('EXISTS', tail) == 0 then bytes = 0 end
   local entry = { (head + 1) .. '-0', 'r', text, 'g', ARGV[8], 'p', headTag, 's', tostring(#text) }
   if type(redis.pcall('XADD', tail, unpack(entry))) == 'table' then
-    -- Somebody else wrote there. Followers come back for what they miss.
+    -- Somebody else wrote there. Who misses something lists the runs anew.
     redis.call('DEL', tail)
     redis.call('XADD', tail, unpack(entry))
     bytes = 0

@@ -8,6 +8,11 @@ import type { RunError } from "../../mod.ts";
 import { nextTask } from "../../src/hub/turns.ts";
 import { parseBlock, within } from "../server-helpers.ts";
 
+/** The data of the events of a run, by their index: of many lengths, each its own. */
+export function lineOf(index: number): string {
+  return `${index} ${"x".repeat(index % 97)}`;
+}
+
 /** A run as its source yielded it. */
 export interface PublishedRun {
   /** The data of its events, which the log holds or may hold. */

@@ -14,7 +14,7 @@ import {
   memoryLog,
 } from "../../mod.ts";
 import { quietLogger, servers, type TestServer, until, within } from "../server-helpers.ts";
-import { randomOf, RunLedger, RunReader } from "./run-model.ts";
+import { lineOf, randomOf, RunLedger, RunReader } from "./run-model.ts";
 
 const EVENTS = 2_000;
 const READERS = 50;
@@ -56,7 +56,7 @@ for (const [name, serve] of Object.entries(servers)) {
         return fetch(`${server.url}/api/v1/sse/runs/answer`, { headers });
       };
 
-    const lines = Array.from({ length: EVENTS }, (_, i) => `${i} ${"x".repeat(i % 97)}`);
+    const lines = Array.from({ length: EVENTS }, (_, i) => lineOf(i));
 
     /** Publishes all lines, a few in each turn of the event loop, so that readers come in between. */
     async function* source(ledger: { data: string[] }): AsyncGenerator<string> {

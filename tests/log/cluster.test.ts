@@ -11,24 +11,9 @@ import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "../../src/client/mod.ts";
 import { cases } from "../campaign.ts";
 import { type Server, start } from "../examples/server.ts";
-import { NATS, startNats } from "../nats.ts";
 import { skipWithout } from "../programs.ts";
-import { REDIS, startRedis } from "../redis.ts";
 import { until } from "../server-helpers.ts";
-
-/** What a test does with an engine: end it at once, start it with its data, end it for good. */
-interface Engine {
-  readonly url: string;
-  kill(): Promise<void>;
-  start(): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** Each engine: its programs, the variable that has its address, and how it is started. */
-const ENGINES: Record<string, [readonly string[], string, () => Promise<Engine>]> = {
-  Redis: [REDIS, "REDIS_URL", () => startRedis("--appendonly", "yes", "--appendfsync", "always")],
-  NATS: [[NATS], "NATS_URL", () => startNats()],
-};
+import { ENGINES } from "./engines.ts";
 
 const SECONDS = cases("CLUSTER_SECONDS", 5, 20);
 const CLIENTS = cases("CLUSTER_CLIENTS", 30, 100);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createHub, type Hub, type Log } from "../../mod.ts";
+import { createHub, type Hub, type HubOptions, type Log } from "../../mod.ts";
 import { EventReader, quietLogger, until, within } from "../server-helpers.ts";
 
 /** A log of one server, and what ends its connection. */
@@ -22,11 +22,17 @@ export interface OneServer {
 /** The servers of a test. */
 export class Servers {
   readonly #open = new Set<() => Promise<void>>();
+  readonly #options: HubOptions;
+
+  /** `options`: those of their hubs. */
+  constructor(options: HubOptions = {}) {
+    this.#options = options;
+  }
 
   /** One more server, once it has reached the log. */
   async start(own: OwnLog | Promise<OwnLog>): Promise<OneServer> {
     const { log, end } = await own;
-    const hub = createHub({ log, logger: quietLogger });
+    const hub = createHub({ log, logger: quietLogger, ...this.#options });
     const close = async () => {
       this.#open.delete(close);
       await within(hub.close({ within: 0 }), "a hub to close");
