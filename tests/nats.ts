@@ -56,7 +56,7 @@ export async function startCluster(): Promise<NatsServer[]> {
         }
       })(),
       "the cluster to have a leader",
-      30_000,
+      120_000,
     );
   } finally {
     await connection.close();

@@ -341,7 +341,7 @@ async function answers(port: number): Promise<void> {
     const answer = await fetch(`http://127.0.0.1:${port}/api/v1/sse/health`).catch(() => undefined);
     await answer?.body?.cancel();
     if (answer?.ok) return;
-    assert(Date.now() - began < 20_000, `nothing listens at ${port}`);
+    assert(Date.now() - began < 60_000, `nothing listens at ${port}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

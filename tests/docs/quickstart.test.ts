@@ -76,7 +76,7 @@ test(
         const pages = [await browser.newPage(), await browser.newPage()] as const;
         const shows = async (text: string) => {
           for (const page of pages) {
-            await page.getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+            await page.getByText(text, { exact: true }).waitFor({ timeout: 60_000 });
           }
         };
         for (const page of pages) await page.goto(url);

@@ -619,7 +619,7 @@ function opened(client: Client<Events>): Promise<void> {
 async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const began = Date.now();
   while (!await holds()) {
-    if (Date.now() - began > 30_000) throw new Error(`waited 30 s for ${what}`);
+    if (Date.now() - began > 60_000) throw new Error(`waited 60 s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

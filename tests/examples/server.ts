@@ -81,5 +81,5 @@ export async function stop(server: Server): Promise<number | string | null> {
 
 /** A limit for what a test waits for, so that one that fails says what it waited for. */
 export function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  return inTime(promise, what, 30_000);
+  return inTime(promise, what, 120_000);
 }

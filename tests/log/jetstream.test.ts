@@ -63,7 +63,7 @@ if (!skip) {
   testLog({
     name: "jetStreamLog",
     test,
-    timeout: 15_000,
+    timeout: 60_000,
     async open(history: HistoryOptions) {
       const nats = await startNats();
       const ends: (() => unknown)[] = [];
