@@ -27,15 +27,16 @@ const entries: Record<string, string> = {
   "streamside/client.browser": "src/client/mod.ts",
   "streamside/node": "src/node/mod.ts",
   "streamside/jetstream": "src/log/jetstream.ts",
+  "streamside/postgres": "src/log/postgres.ts",
   "streamside/redis": "src/log/redis.ts",
   "streamside/testing": "src/testing.ts",
 };
 
 /**
- * Languages that tests run: the configurations of `tests/docs/configurations.test.ts`, and the Python of
- * `tests/docs/commands.test.ts`. A block without a language is no code: what a terminal or a server says.
+ * Languages that tests run: the configurations of `tests/docs/configurations.test.ts`, the Python of
+ * `tests/docs/commands.test.ts`, and the SQL of `tests/log/postgres.test.ts`. A block without a language is no code: what a terminal or a server says.
  */
-const elsewhere = ["nginx", "caddyfile", "python", ""];
+const elsewhere = ["nginx", "caddyfile", "python", "sql", ""];
 
 // Inside the project, so that what the blocks import beside this package is found.
 await mkdir(join(root, "tmp"), { recursive: true });

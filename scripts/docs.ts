@@ -37,6 +37,7 @@ if (command !== "preview") {
     "src/client/mod.ts",
     "src/node/mod.ts",
     "src/log/jetstream.ts",
+    "src/log/postgres.ts",
     "src/log/redis.ts",
     "src/testing.ts",
   ];

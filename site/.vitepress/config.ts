@@ -23,6 +23,7 @@ const reference = [
   { text: "streamside", link: "/api/index.html" },
   { text: "streamside/client", link: "/api/client/index.html" },
   { text: "streamside/node", link: "/api/node/index.html" },
+  { text: "streamside/postgres", link: "/api/postgres/index.html" },
   { text: "streamside/redis", link: "/api/redis/index.html" },
   { text: "streamside/testing", link: "/api/testing/index.html" },
   { text: "Every export", link: "/api/all_symbols.html" },

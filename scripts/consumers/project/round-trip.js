@@ -3,7 +3,16 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 
 /** The entry points that are used here. */
-const used = [".", "./client", "./client.browser", "./jetstream", "./node", "./redis", "./testing"];
+const used = [
+  ".",
+  "./client",
+  "./client.browser",
+  "./jetstream",
+  "./node",
+  "./postgres",
+  "./redis",
+  "./testing",
+];
 
 /** `entries`: the modules, by what they are called in `exports` of `package.json`. */
 export async function roundTrip(entries) {
@@ -14,6 +23,7 @@ export async function roundTrip(entries) {
 
   // Without an engine, they can say no.
   assert.throws(() => entries["./jetstream"].jetStreamLog({}), { code: "invalid-argument" });
+  assert.throws(() => entries["./postgres"].postgresLog({}), { code: "invalid-argument" });
   assert.throws(() => entries["./redis"].redisLog({}), { code: "invalid-argument" });
 
   const hub = createHub();
