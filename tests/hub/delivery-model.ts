@@ -460,6 +460,8 @@ export class Account {
   readonly #limit: number;
   /** It has everything up to here; `undefined` while it is owed a reset. */
   #at: Place | undefined;
+  /** Its id is of a position that the log may come to before it is asked: then nothing is lost, and no reset is due. */
+  readonly #ahead: Place | undefined;
   /**
    * Where it begins, in the life in which it was opened. After a reset there may be two: it may have heard before what
    * was joined and left, or not.
@@ -492,6 +494,9 @@ export class Account {
     this.#liveFrom = lastEventId === undefined ? head.position : subscription.handedOut ?? 0;
     // Also an id that no log gave stands for a position, until the log says that it knows nothing of it.
     const [, epoch, digits] = /^([^-]+)-(0|[1-9]\d*)(?:-|$)/.exec(lastEventId ?? "") ?? [];
+    const ahead = { life: head.life, position: Number(digits) };
+    const isAhead = ahead.position > head.life.head && !ledger.hasTags;
+    if (isAhead && lastEventId === head.life.idOf(ahead.position)) this.#ahead = ahead;
     this.#begins = this.#at
       ? [this.#at.position]
       : epoch === head.life.epoch
@@ -539,15 +544,22 @@ export class Account {
   /** What it still has to get, of all that was sent or of what was sent before a place; empty when it has everything. */
   missing(before?: Place): string[] {
     const { life } = before ?? this.#ledger;
-    if (this.#at?.life !== life) return ["a reset"];
+    const at = this.#place;
+    if (at?.life !== life) return ["a reset"];
     const upTo = before?.position ?? life.head;
-    return this.#required(this.#at, upTo).map((sent) => this.#describe(sent));
+    return this.#required(at, upTo).map((sent) => this.#describe(sent));
   }
 
   /** The log holds everything that it still has to get. */
   isHeld(): boolean {
     const { life } = this.#ledger;
     return this.#at?.life === life && life.start() <= this.#at.position;
+  }
+
+  /** Where it is; `undefined` while it is owed a reset. */
+  get #place(): Place | undefined {
+    const ahead = this.#ahead;
+    return this.#at ?? (ahead && ahead.position <= ahead.life.head ? ahead : undefined);
   }
 
   #accept(block: Block): void {
@@ -599,7 +611,7 @@ export class Account {
 
   /** It goes to those who are live, and so not to who comes after it was sent. */
   #transient({ event, data }: Block): void {
-    const at = this.#at;
+    const at = this.#place;
     const isThis = (sent: Sent) => sent.transient && sent.event === event && sent.data === data;
     // It may be read when the log has begun anew since it was sent.
     const life = this.#ledger.lives.find(({ sent }) => sent.some(isThis));
@@ -643,7 +655,7 @@ export class Account {
 
   /** Goes on to a place. Nothing after the present one and up to `upTo` may be left out. */
   #moveTo(place: Place, upTo: number): void {
-    const at = this.#at;
+    const at = this.#place;
     if (!at) return this.#fault(`${place.position} before the reset that is due`);
     if (place.life !== at.life) this.#fault(`another epoch without a reset`);
     const isBack = place.position < at.position ||
