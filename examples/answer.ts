@@ -5,40 +5,22 @@
  * @module
  */
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import process from "node:process";
-import { createHandler, createHub, StreamsideError } from "../mod.ts";
+import { createHandler, createHub } from "../mod.ts";
 import { toNodeListener } from "../src/node/mod.ts";
 
-const TEXT =
-  "Nothing is lost: what was said while you were away is said again, in order, and then it goes on. ";
-
+const TEXT = "Nothing is lost: what was said while you were away is said again, then it goes on. ";
 const hub = createHub<{ token: string }>();
 // Anybody may read the answer here. A real application grants each login the answers that it asked for.
-const handler = createHandler(hub, {
-  basePath: "/events",
-  authenticate: () => ({ session: "guest", channels: ["answer"] }),
-});
+const authenticate = () => ({ session: "guest", channels: ["answer"] });
+const handler = createHandler(hub, { basePath: "/events", authenticate });
 
-/** Yields a word at a time, until it is told to stop. */
 async function* write(signal: AbortSignal): AsyncGenerator<{ event: string; data: string }> {
   for (const word of TEXT.repeat(10).split(/(?<= )/)) {
     await new Promise((resolve) => setTimeout(resolve, Number(process.env.PAUSE ?? 33)));
-    if (signal.aborted) return;
+    if (signal.aborted) return; // Stop was pressed
     yield { event: "token", data: word };
   }
-}
-
-/** What is asked by POST: a new answer, or the end of this one. */
-async function act(path: string): Promise<Response> {
-  if (path === "/stop") await hub.stopRun("answer");
-  else {
-    const isBusy = (error: unknown) =>
-      error instanceof StreamsideError && error.code === "already-running";
-    // A second click, here or in another tab, finds the answer that is under way.
-    await hub.run("answer", write).catch((error) => isBusy(error) || Promise.reject(error));
-  }
-  return new Response(null, { status: 204 });
 }
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>An answer</title>
@@ -61,12 +43,18 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>An answer</title>
   read(); // after a reload: what was said so far, and what comes
 </script>`;
 
-const server = createServer(toNodeListener((request) => {
+// A second click, here or in another tab, finds the answer that is under way.
+const ignoreBusy = (e: Error & { code?: string }) =>
+  e.code === "already-running" || Promise.reject(e);
+const html = { headers: { "Content-Type": "text/html" } };
+const server = createServer(toNodeListener(async (request) => {
   const { pathname } = new URL(request.url);
   if (pathname.startsWith("/events/")) return handler(request);
-  if (request.method === "POST") return act(pathname);
-  return new Response(PAGE, { headers: { "Content-Type": "text/html" } });
+  if (request.method !== "POST") return new Response(PAGE, html);
+  if (pathname === "/stop") await hub.stopRun("answer");
+  else await hub.run("answer", write).catch(ignoreBusy);
+  return new Response(null, { status: 204 });
 }));
 server.listen(Number(process.env.PORT ?? 8080), "127.0.0.1", () => {
-  console.log(`Ask at http://localhost:${(server.address() as AddressInfo).port}`);
+  console.log(`Ask at http://localhost:${(server.address() as { port: number }).port}`);
 });

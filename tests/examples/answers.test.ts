@@ -45,7 +45,7 @@ describe("examples/answer.ts", () => {
         "the answer",
       );
       assertEquals(texts[0], texts[1]);
-      assertEquals(texts[0]!.length, 970);
+      assertEquals(texts[0]!.length, 830);
       assertEquals(await textOf(`${url}/events/runs/answer`), texts[0]);
     }));
 
@@ -66,7 +66,7 @@ describe("examples/answer.ts", () => {
           [one, two].map((page) => page.textContent("#answer")),
         );
         assertEquals(first, second);
-        assertEquals(first!.length, 970);
+        assertEquals(first!.length, 830);
 
         await one.getByText("Ask").click();
         await one.locator("#answer", { hasText: "Nothing" }).waitFor();
