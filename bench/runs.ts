@@ -7,7 +7,8 @@
  * ```
  *
  * The server has one core and the readers have another, where `taskset` is. A latency runs from before a source yields an
- * event until the reader's socket has given it, by the clock that all processes share.
+ * event until the reader's socket has given it, by the clock that all processes share. A timer of the server that does
+ * nothing says how long anything had to wait for the core.
  *
  * @module
  */
@@ -92,17 +93,28 @@ async function serve(): Promise<void> {
   ));
   process.send!({});
   await told();
+  const late: number[] = [];
+  const look = setInterval(() => {
+    const since = performance.now();
+    setTimeout(() => late.push(performance.now() - since - 1), 1);
+  }, 50);
+  const { runEvents } = hub.stats();
   const cpu = process.cpuUsage();
   const began = performance.now();
   await sleep(seconds * 1_000);
   const { user, system } = process.cpuUsage(cpu);
+  clearInterval(look);
+  late.sort((a, b) => a - b);
   const busy = (user + system) / 1_000 / (performance.now() - began);
+  const each = (user + system) / (hub.stats().runEvents - runEvents);
   const during = { ...await memory(), held: hub.stats().runHistoryBytes / 2 ** 20 };
   isOver = true;
   await Promise.all(all.splice(0).map(({ done }) => done));
   while (hub.stats().runHistoryBytes > 0 || hub.stats().connections > 0) await sleep(100);
   await sleep(500);
-  process.send!({ before, during, after: await memory(), busy, events: hub.stats().runEvents });
+  const timer = { p50: late[late.length >> 1], p99: late[Math.floor(late.length * 0.99)] };
+  const events = hub.stats().runEvents;
+  process.send!({ before, during, after: await memory(), busy, each, timer, events });
   await hub.close();
   server.close();
   process.disconnect();
@@ -190,21 +202,26 @@ async function measure(): Promise<void> {
   const reported = next(server);
   server.send("measure");
   const read = await next(load) as Record<"events" | "p50" | "p99" | "max", number>;
-  const { before, during, after, busy, events } = await reported as {
+  const { before, during, after, busy, each, timer, events } = await reported as {
     before: { heap: number; rss: number };
     during: { heap: number; rss: number; held: number };
     after: { heap: number; rss: number };
     busy: number;
+    each: number;
+    timer: { p50: number; p99: number };
     events: number;
   };
   const mib = (value: number) => `${value.toFixed(1)} MiB`;
   console.log(`${runs} runs at ${rate} events/s, ${readers} readers each, ${seconds} s`);
   console.log(
-    `published ${events}, measured ${read.events}; ${(busy * 100).toFixed(0)} % of a core`,
+    `published ${events}, measured ${read.events}; ${(busy * 100).toFixed(0)} % of a core, ` +
+      `${each.toFixed(1)} µs of it an event`,
   );
   console.log(
     `latency: p50 ${read.p50.toFixed(1)} ms, p99 ${read.p99.toFixed(1)} ms, max ${
       read.max.toFixed(1)
+    } ms; a bare timer of the server: p50 ${timer.p50.toFixed(1)} ms late, p99 ${
+      timer.p99.toFixed(1)
     } ms`,
   );
   console.log(

@@ -8,11 +8,13 @@
  */
 
 import { encode, formatEvent, RESET } from "../event-format.ts";
+import { EVERYONE } from "../log/address.ts";
 import { Connection, type ConnectionStart, type EndReason } from "./connection.ts";
 import type { Group } from "./registry.ts";
 import { farewell } from "./drain.ts";
 import { type HeldRun, runEventId } from "./held-run.ts";
 import { Places, type PlacesObserver } from "./places.ts";
+import type { Audience } from "./read.ts";
 import { Chunk } from "./sink.ts";
 import { sleep, Turns } from "./turns.ts";
 
@@ -21,6 +23,13 @@ const MAX_WAIT_EACH = 0.012;
 const MAX_WAIT = 40;
 /** Readers that catch up meet at multiples of this number. */
 const BLOCK = 256;
+
+/** All events of a run are for whoever reads it. */
+const READERS: Audience = {
+  addresses: [EVERYONE],
+  size: 1,
+  hears: (address) => address === EVERYONE,
+};
 
 /** What the delivery of runs needs from the hub. */
 export interface RunDeliveryOptions {
@@ -121,7 +130,7 @@ export class RunDelivery extends Places {
       } else if (connection.cursor < window.head) {
         const { maxBufferedBytes: limit } = this.#options;
         const range = { from: connection.cursor, to: window.head, limit, block: BLOCK };
-        const { chunk, position } = window.readForAudience(connection.group, range);
+        const { chunk, position } = window.readForAudience(READERS, range);
         connection.cursor = position;
         if (chunk) this.write(connection, chunk);
       } else if (run.end !== undefined) {

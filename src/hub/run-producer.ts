@@ -132,8 +132,11 @@ export class Producer {
       try {
         // As with `for await`, a plain iterable may yield promises.
         const { event, data } = this.#owner.check(await result.value);
+        const { run, channel } = this;
         const number = this.events + 1;
-        if (!await this.#append({ ...this.record("event"), number, event, data })) return false;
+        const time = Date.now();
+        const record: RunRecord = { type: "event", run, channel, time, number, event, data };
+        if (!await this.#append(record)) return false;
         this.events = number;
       } catch (error) {
         this.#abort.abort(error);

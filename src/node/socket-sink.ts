@@ -76,10 +76,14 @@ export class SocketSink implements NodeSink {
   write(chunk: Chunk): boolean {
     const { socket } = this;
     if (!this.#isOpen()) return false;
-    const framed = chunk.framed ??= frame(chunk.bytes);
+    const isSmall = chunk.bytes.length <= SMALL_BYTES && this.#fd >= 0;
+    const framed = chunk.framed ?? (isSmall ? frameInPassing(chunk) : frame(chunk.bytes));
     const written = this.#writeAtOnce(framed);
+    if (written === framed.length && isSmall) return true;
+    // It is shared by all that do not take it at once.
+    chunk.framed ??= isSmall ? new Uint8Array(framed) : framed;
     if (written === framed.length) return true;
-    socket.write(written === 0 ? framed : framed.subarray(written));
+    socket.write(written === 0 ? chunk.framed : chunk.framed.subarray(written));
     // A large write is reported as too much, even if the kernel has taken all of it already.
     if (socket.writableLength === 0) return true;
     const { writableNeedDrain: isFull } = socket;
@@ -156,8 +160,29 @@ const CRLF = "\r\n";
 function frame(bytes: Uint8Array): Uint8Array {
   const size = bytes.length.toString(16) + CRLF;
   const framed = Buffer.allocUnsafeSlow(size.length + bytes.length + 2);
+  fill(framed, size, bytes);
+  return framed;
+}
+
+function fill(framed: Buffer, size: string, bytes: Uint8Array): void {
   framed.write(size, 0, "latin1");
   framed.set(bytes, size.length);
-  framed.write(CRLF, framed.length - 2, "latin1");
+  framed.write(CRLF, size.length + bytes.length, "latin1");
+}
+
+/** Up to so many bytes, a frame that the kernel takes at once is not worth a buffer of its own. */
+const SMALL_BYTES = 4_096;
+const passing = Buffer.allocUnsafeSlow(SMALL_BYTES + 16);
+/** What is framed there now. */
+let passed: { chunk: Chunk; framed: Uint8Array } | undefined;
+
+/** A frame that holds until the next chunk is framed: of a thousand runs, each has a chunk for its two readers. */
+function frameInPassing(chunk: Chunk): Uint8Array {
+  if (passed?.chunk === chunk) return passed.framed;
+  const { bytes } = chunk;
+  const size = bytes.length.toString(16) + CRLF;
+  fill(passing, size, bytes);
+  const framed = passing.subarray(0, size.length + bytes.length + 2);
+  passed = { chunk, framed };
   return framed;
 }
