@@ -5,7 +5,8 @@
  * stream cannot: the epoch, the head, what was trimmed, and how many bytes are held. The sorted set knows which batches
  * and idempotency keys were appended lately, by position.
  *
- * Fields of an entry: `r` the record as JSON, `t` its time (ms), `g` its tag, `s` its size. Where an epoch begins, `e`.
+ * Fields of an entry: `r` the record as JSON, `m` its tag, its size and its time (ms) with spaces between. They are one
+ * field, since each takes a follower time to read. Where an epoch begins, `e` stands in place of `r`.
  *
  * Lua writes whole numbers below 10^14 with all their digits. A log that takes a million entries a second gets there in
  * three years.
@@ -42,6 +43,12 @@ local function field(entry, name)
   local fields = entry[2]
   for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
 end
+local function tagOf(entry)
+  local m = field(entry, 'm')
+  return m and string.match(m, '^%S+')
+end
+local function sizeOf(entry) return tonumber(string.match(field(entry, 'm'), ' (%d+) ')) end
+local function timeOf(entry) return tonumber(string.match(field(entry, 'm'), '%d+$')) end
 local function positionOf(entry) return tonumber(string.match(entry[1], '^%d+')) end
 local known = redis.call('HMGET', meta, 'epoch', 'head', 'headTag', 'start', 'startTag', 'bytes', 'aged')
 local epoch, head, headTag = known[1], tonumber(known[2]), known[3]
@@ -54,14 +61,14 @@ end
 local function begin(name, after, tag)
   -- The entry says to who follows the stream that another epoch begins.
   epoch, head, headTag, start, startTag, bytes, aged = name, after + 1, tag, after + 1, tag, 0, now()
-  redis.call('XADD', stream, head .. '-0', 'e', epoch, 'g', tag, 's', '0', 't', tostring(aged))
+  redis.call('XADD', stream, head .. '-0', 'e', epoch, 'm', tag .. ' 0 ' .. tostring(aged))
   redis.call('XTRIM', stream, 'MINID', head .. '-0')
   redis.call('DEL', recent)
   keep()
 end
 if not epoch then
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-  if last and not field(last, 'g') then
+  if last and not tagOf(last) then
     return redis.error_reply('STREAMSIDE ' .. stream .. ' is a stream of something else')
   end
   begin(ARGV[1], last and positionOf(last) or 0, ARGV[2])
@@ -72,7 +79,7 @@ local function place() return { epoch, tostring(head), headTag, tostring(start),
 /** Where the log stands, and the tag of the entry at a position. `ARGV[3]`: the position. */
 export const LOOK: Script = script(`${OPEN}
 local found = redis.call('XRANGE', stream, ARGV[3] .. '-0', ARGV[3] .. '-0')[1]
-return { place(), found and field(found, 'g') or '' }
+return { place(), found and tagOf(found) or '' }
 `);
 
 /**
@@ -96,17 +103,18 @@ while left > 0 and size < 1048576 do
   if #page == 0 then break end
   for _, entry in ipairs(page) do
     table.insert(entries, entry)
-    size = size + tonumber(field(entry, 's'))
+    size = size + sizeOf(entry)
     after = entry[1]
   end
   left = left - #page
 end
-return { place(), found and field(found, 'g') or '', entries }
+return { place(), found and tagOf(found) or '', entries }
 `);
 
 /**
  * Appends a batch, and trims. `ARGV[3]`: how many events are held, `[4]`: bytes, `[5]`: ms, `[6]`: how many batches and
- * keys are known, `[7]`: the name of the batch. Then for each record: its tag, its size, its JSON, its idempotency key.
+ * keys are known, `[7]`: the name of the batch, `[8]`: of the one that has to stand before it, if any. Then for each
+ * record: its tag, its size, its JSON, its idempotency key.
  *
  * Answers the position before the first of those that it appended, and which of the records stood there already, with
  * their places.
@@ -117,21 +125,28 @@ return { place(), found and field(found, 'g') or '', entries }
 export const APPEND: Script = script(`${OPEN}
 local maxEvents, maxBytes, maxAge, maxRecent = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local batch, time, count, others = 'b' .. ARGV[7], tostring(now()), 0, {}
+if ARGV[8] ~= '' and not redis.call('ZSCORE', recent, 'b' .. ARGV[8]) then
+  return redis.error_reply('LATER the batch before it has not come yet')
+end
 local earlier = tonumber(redis.call('ZSCORE', recent, batch) or nil)
 local before = earlier and earlier - 1 or head
 local position = before
-for i = 8, #ARGV, 4 do
+if not earlier then
+  redis.call('ZADD', recent, head + 1, batch)
+  redis.call('ZREMRANGEBYRANK', recent, 0, -maxRecent - 1)
+end
+for i = 9, #ARGV, 4 do
   local key = ARGV[i + 3]
   local known = key ~= '' and tonumber(redis.call('ZSCORE', recent, 'k' .. key) or nil)
   if known and known ~= position + 1 then
     local found = redis.call('XRANGE', stream, known .. '-0', known .. '-0')[1]
-    others[#others + 1] = { (i - 8) / 4, tostring(known), found and field(found, 'g') or '' }
+    others[#others + 1] = { (i - 9) / 4, tostring(known), found and tagOf(found) or '' }
   else
     position = position + 1
     if not earlier then
-      if count == 0 then redis.call('ZADD', recent, position, batch) end
       if key ~= '' then redis.call('ZADD', recent, position, 'k' .. key) end
-      redis.call('XADD', stream, position .. '-0', 'r', ARGV[i + 2], 't', time, 'g', ARGV[i], 's', ARGV[i + 1])
+      redis.call('XADD', stream, position .. '-0', 'r', ARGV[i + 2],
+        'm', ARGV[i] .. ' ' .. ARGV[i + 1] .. ' ' .. time)
       count, bytes = count + 1, bytes + ARGV[i + 1]
       headTag = ARGV[i]
     end
@@ -140,7 +155,6 @@ end
 time = tonumber(time)
 if count > 0 then
   head = position
-  redis.call('ZREMRANGEBYRANK', recent, 0, -maxRecent - 1)
   local length = redis.call('XLEN', stream)
   if length > maxEvents or bytes > maxBytes or time - aged > maxAge / 100 then
     local left, done = count + 500, false
@@ -148,10 +162,10 @@ if count > 0 then
       local cut
       for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', math.min(left, 50))) do
         done = length == 1 or
-          not (length > maxEvents or bytes > maxBytes or tonumber(field(entry, 't')) < time - maxAge)
+          not (length > maxEvents or bytes > maxBytes or timeOf(entry) < time - maxAge)
         if done then break end
-        cut, startTag = positionOf(entry), field(entry, 'g')
-        bytes, length, left = bytes - tonumber(field(entry, 's')), length - 1, left - 1
+        cut, startTag = positionOf(entry), tagOf(entry)
+        bytes, length, left = bytes - sizeOf(entry), length - 1, left - 1
       end
       if cut then
         start = cut

@@ -70,8 +70,9 @@ export interface RedisLogOptions {
 
 /** How many batches and idempotency keys are known. */
 const RECENT = 10_000;
-/** How many records go to Redis at a time, at most. */
-const BATCH = 500;
+/** How many records go to Redis before it has answered, at most, and how many of them with one call of the script. */
+const BATCH = 1_000;
+const PART = 250;
 /** How long Redis is asked to wait for the next entry, in ms. After it the log looks whether it is still the same. */
 const BLOCK = 1_000;
 /** How much longer an answer may take before the connection counts as dead, in ms. */
@@ -81,7 +82,7 @@ const ANSWER_BYTES = 1024 * 1024;
 
 /** Errors of Redis that pass by themselves: it starts, fails over, or a script runs too long. */
 const PASSING =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|UNBLOCKED|ASK|MOVED)\b/;
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|UNBLOCKED|ASK|MOVED|LATER)\b/;
 /** Errors that it answers with: a word in capitals first. Everything else is a matter of the connection. */
 const ANSWER = /^[A-Z]{2,}\b/;
 /** What to do about an error that does not pass. */
@@ -234,14 +235,45 @@ class RedisLog implements Log {
     this.#wake?.();
   }
 
-  async #write(batch: readonly PendingRecord[]): Promise<readonly LogPosition[]> {
+  /**
+   * Writes a batch in parts, so that the first of them goes out to readers while Redis takes the others. Each has to find
+   * the one before it in the log, and so none gets ahead of another, whatever fails.
+   */
+  async #write(
+    batch: readonly PendingRecord[],
+  ): Promise<readonly (LogPosition | StreamsideError)[]> {
     let name = this.#batches.get(batch);
     if (name === undefined) this.#batches.set(batch, name = newTag() + newTag());
+    const parts: Promise<readonly LogPosition[]>[] = [];
+    for (let at = 0; at < batch.length; at += PART) {
+      const before = at === 0 ? "" : `${name}-${at - PART}`;
+      parts.push(this.#writePart(batch.slice(at, at + PART), `${name}-${at}`, before));
+    }
+    const outcomes = await Promise.allSettled(parts);
+    const failures = outcomes.flatMap((outcome) =>
+      outcome.status === "rejected" ? [outcome.reason] : []
+    );
+    // Those after one that is refused for good are told to come later.
+    const refusal = failures.find((error) => !mayPass(error));
+    if (failures.length > 0 && refusal === undefined) throw failures[0];
+    return outcomes.flatMap((outcome, i) =>
+      outcome.status === "fulfilled"
+        ? outcome.value
+        : batch.slice(i * PART, (i + 1) * PART).map(() => refusal)
+    );
+  }
+
+  async #writePart(
+    records: readonly PendingRecord[],
+    name: string,
+    after: string,
+  ): Promise<readonly LogPosition[]> {
     const { events, bytes, age } = this.#history;
-    const args = [`${events}`, `${bytes}`, `${age}`, `${RECENT}`, name]
+    const args = [`${events}`, `${bytes}`, `${age}`, `${RECENT}`, name, after]
       .map((arg) => arg === "Infinity" ? `${Number.MAX_SAFE_INTEGER}` : arg);
-    for (const { record: { idempotencyKey, ...record }, tag, bytes } of batch) {
-      args.push(tag, `${bytes}`, JSON.stringify(record), idempotencyKey ?? "");
+    for (const { record, tag, bytes } of records) {
+      const { idempotencyKey = "" } = record;
+      args.push(tag, `${bytes}`, textOf(record), idempotencyKey);
     }
     const [place, before, others] = await this.#run(APPEND, ...args) as [
       unknown,
@@ -251,7 +283,7 @@ class RedisLog implements Log {
     await this.#catchUpWith(placeOf(place).epoch);
     const known = new Map(others.map(([at, position, tag]) => [at, positionOf(position, tag)]));
     let position = Number(before);
-    return batch.map(({ tag }, at) => known.get(at) ?? { position: ++position, tag });
+    return records.map(({ tag }, at) => known.get(at) ?? { position: ++position, tag });
   }
 
   /** Followers have to know of another epoch before anything is answered from it. */
@@ -412,7 +444,7 @@ class Following {
     const answers = streams.map(([stream]) => found.get(stream) ?? []);
     const entries = answers.flat();
     let bytes = 0;
-    for (const entry of entries) bytes += Number(fieldsOf(entry).s);
+    for (const entry of entries) bytes += fieldsOf(entry).r?.length ?? 0;
     const each = Math.max(1, bytes / entries.length);
     if (entries.length > 0) {
       this.#count = Math.max(8, Math.min(1_000, Math.floor(ANSWER_BYTES / each)));
@@ -505,9 +537,18 @@ function release(client: RedisClient): void {
 /** An entry of the stream; `undefined` for the beginning of an epoch. */
 function entryOf(entry: unknown): LogEntry | undefined {
   const [id] = entry as [string];
-  const { r, t, g } = fieldsOf(entry);
-  if (r === undefined) return undefined;
-  return { position: parseInt(id), tag: g!, time: Number(t), record: recordOf(r) };
+  const { r, m } = fieldsOf(entry);
+  if (r === undefined || m === undefined) return undefined;
+  const tag = m.slice(0, m.indexOf(" "));
+  const time = Number(m.slice(m.lastIndexOf(" ") + 1));
+  return { position: parseInt(id), tag, time, record: recordOf(r) };
+}
+
+/** A record as JSON. To leave out a key that is not there would take longer than all the rest. */
+function textOf(record: LogRecord): string {
+  if (record.idempotencyKey === undefined) return JSON.stringify(record);
+  const { idempotencyKey: _, ...rest } = record;
+  return JSON.stringify(rest);
 }
 
 /** A record. What is none costs itself alone: the hub logs that it goes to nobody. */
