@@ -86,6 +86,11 @@ export class NatsServer {
     this.#options = options;
   }
 
+  /** Its process. */
+  get pid(): number {
+    return this.#process!.pid!;
+  }
+
   get url(): string {
     return `nats://127.0.0.1:${this.port}`;
   }

@@ -38,6 +38,11 @@ export class RedisServer {
     this.#options = options;
   }
 
+  /** Its process. */
+  get pid(): number {
+    return this.#process!.pid!;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
