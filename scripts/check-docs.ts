@@ -29,6 +29,7 @@ const entries: Record<string, string> = {
   "streamside/jetstream": "src/log/jetstream.ts",
   "streamside/postgres": "src/log/postgres.ts",
   "streamside/redis": "src/log/redis.ts",
+  "streamside/sqlite": "src/log/sqlite.ts",
   "streamside/testing": "src/testing.ts",
 };
 

@@ -39,6 +39,7 @@ if (command !== "preview") {
     "src/log/jetstream.ts",
     "src/log/postgres.ts",
     "src/log/redis.ts",
+    "src/log/sqlite.ts",
     "src/testing.ts",
   ];
   const deno = join(root, "node_modules/.bin/deno");

@@ -45,6 +45,8 @@ export interface Sql {
   read<T>(work: () => T): T;
   /** One transaction. It waits for no lock: it throws if another connection is writing. */
   write<T>(synchronous: Synchronous, work: () => T): T;
+  /** Lets go of its statements. Bun keeps a file open that is closed while there are some. */
+  release(): void;
 }
 
 /**
@@ -75,6 +77,8 @@ interface Handle {
 interface Statement {
   all(...values: SqlValue[]): unknown[];
   run(...values: SqlValue[]): unknown;
+  /** Of Bun. */
+  finalize?(): void;
 }
 
 /** A handle with statements: all but that of a Durable Object. */
@@ -144,6 +148,11 @@ class Connection implements Sql {
     }
   }
 
+  release(): void {
+    for (const statement of this.#statements.values()) statement.finalize?.();
+    this.#statements.clear();
+  }
+
   #transaction<T>(begin: string, work: () => T): T {
     this.exec(begin);
     try {
@@ -176,8 +185,8 @@ interface Storage {
  * already. It takes no BEGIN.
  */
 class StorageSql implements Sql {
-  readonly isShared = false;
-  readonly isInTransaction = false;
+  readonly isShared: boolean = false;
+  readonly isInTransaction: boolean = false;
   readonly #storage: Storage;
 
   constructor(storage: Storage) {
@@ -203,13 +212,17 @@ class StorageSql implements Sql {
   write<T>(_: Synchronous, work: () => T): T {
     return work();
   }
+
+  release(): void {
+    // It has none.
+  }
 }
 
 /** What SQLite cannot do at the moment. */
 type Trouble = keyof typeof ADVICE | "busy" | "missing";
 
 /** What each says, and what to do about it. */
-const ADVICE = {
+const ADVICE: Record<"readonly" | "full" | "corrupt" | "foreign" | "io" | "closed", string> = {
   readonly:
     "The database is read-only. Open it for writing, and see that this process may write to the file and to its directory.",
   full:
@@ -220,7 +233,7 @@ const ADVICE = {
   foreign: "The file is not a database of SQLite. Open another file, or move this one away.",
   io: "The disk or the file system fails. Look at it before anything else is written.",
   closed: "The database is closed. Close the hub and the log first, and the database after them.",
-} as const;
+};
 
 /** What stands behind SQLite's primary result codes. */
 const CODES: Record<number, Trouble> = {

@@ -254,6 +254,7 @@ class SqliteLog implements Log {
     for (const { reject } of this.#waiting) reject(closed());
     this.#waiting = [];
     this.#pendingBytes = 0;
+    this.#sql.release();
   }
 
   #stop(): void {
@@ -285,7 +286,9 @@ class SqliteLog implements Log {
     if (Number(version![0]) > VERSION) {
       throw new StreamsideError(
         "log-unavailable",
-        `The log in table ${name} is of version ${version![0]}, and this version of Streamside knows ${VERSION}: ` +
+        `The log in table ${name} is of version ${
+          version![0]
+        }, and this version of Streamside knows ${VERSION}: ` +
           "update Streamside, or choose another name (table).",
       );
     }
