@@ -19,6 +19,7 @@ import process from "node:process";
 import { createHandler, createHub, sessionFromRequest, type StreamsideError } from "../../mod.ts";
 import { count } from "./count.ts";
 import type { Events } from "./events.ts";
+import { openHistory } from "./history.ts";
 import { asset, isOwn, Problem, readObject, text, wholeNumber } from "./http.ts";
 import { loadPage } from "./page.ts";
 import { maxPerSecond, Pulse } from "./pulse.ts";
@@ -34,7 +35,7 @@ export interface AppOptions {
   /** The directory whose changes everyone is told of. Default: `WATCH`, or a new temporary one. */
   watch?: string;
   /**
-   * The directory of what outlives the process: the key of the sessions. Nobody else may be able to read it. Default:
+   * The directory of what outlives the process: the key of the sessions, and what was sent. Nobody else may be able to read it. Default:
    * `DATA`, or one of the user's in the temporary directory.
    */
   data?: string;
@@ -74,8 +75,9 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
   const sessions = await Sessions.open({ directory, lifetime, max: maxSessions, onEnd });
 
   // Pages try again soon: the one who has restarted the server looks at them.
-  const hub = createHub<Events>({ retry: 1000 });
-  const pulse = new Pulse(hub, (error) => {
+  const history = await openHistory(directory);
+  const hub = createHub<Events>({ retry: 1000, log: history.log });
+  const pulse = new Pulse(hub, history.last, (error) => {
     if (!closing) console.error(error);
   });
   const locks = new Map<string, Session>();
@@ -150,6 +152,7 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       syncing: syncs.has(session),
       answered,
       perSecond: pulse.perSecond,
+      started: pulse.started,
     };
     const { id, token, name, expires } = session;
     const notes = join(watched, "notes.txt");
@@ -367,6 +370,7 @@ export async function createApp(options: AppOptions = {}): Promise<App> {
       pulse.stop();
       sessions.forgetAll();
       await Promise.all(running);
+      history.close();
       await rm(temporary, { recursive: true, force: true });
     },
   };

@@ -47,12 +47,14 @@ export interface Tick {
   n: number;
   /** When it was sent, in ms since 1970 by the server's clock. */
   at: number;
-  /** Which start of the server counts: another one begins at 1 again. */
+  /** Which count it is of. A server that is started again goes on with it if its history is in a file, or begins at 1. */
   run: string;
 }
 
 /** What `hub.stats()` says, as far as the page shows it, and the number of the tick before. */
 export interface Stats extends Tick {
+  /** When the server started, in ms since 1970. */
+  started: number;
   /** Open connections. */
   connections: number;
   /** Events sent, since the server started. */

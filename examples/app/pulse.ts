@@ -5,7 +5,7 @@
  * @module
  */
 import type { Hub } from "../../mod.ts";
-import type { Events } from "./events.ts";
+import type { Events, Tick } from "./events.ts";
 
 /** The most ticks a second that can be asked for. */
 export const maxPerSecond = 5000;
@@ -15,21 +15,28 @@ const patience = 60_000;
 
 /** Sends to everyone until it is stopped. */
 export class Pulse {
-  /** Tells this start of the server from others. */
-  readonly run: string = crypto.randomUUID().slice(0, 8);
+  /** Tells this count from others. */
+  readonly run: string;
+  /** When this server started, in ms since 1970. */
+  readonly started: number = Date.now();
   readonly #hub: Hub<Events>;
   readonly #onError: (error: unknown) => void;
   #perSecond = 10;
-  #sent = 0;
+  #sent: number;
   #owed = 0;
   #last = performance.now();
   #seen = Date.now();
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #seconds: ReturnType<typeof setInterval>;
 
-  /** Begins at once; what goes wrong in sending is told to `onError`, and the sending goes on. */
-  constructor(hub: Hub<Events>, onError: (error: unknown) => void) {
+  /**
+   * Begins at once, after the number of the server before this one, if that is known; what goes wrong in sending is told
+   * to `onError`, and the sending goes on.
+   */
+  constructor(hub: Hub<Events>, last: Tick | undefined, onError: (error: unknown) => void) {
     this.#hub = hub;
+    this.run = last?.run ?? crypto.randomUUID().slice(0, 8);
+    this.#sent = last?.n ?? 0;
     this.#onError = onError;
     this.#seconds = setInterval(() => this.#tell().catch(onError), 1000);
     this.#plan();
@@ -85,7 +92,7 @@ export class Pulse {
     // #region stats
     const { connections, events, deliveries } = this.#hub.stats();
     const tick = { n: this.#sent, at: Date.now(), run: this.run };
-    const stats = { ...tick, connections, events, deliveries };
+    const stats = { ...tick, started: this.started, connections, events, deliveries };
     if (connections > 0) await this.#hub.broadcast("stats", stats, { key: "stats" });
     // #endregion
     if (connections > 0) this.#seen = stats.at;

@@ -11,13 +11,19 @@
  * @module
  */
 import { createHandler, createHub, type Handler, sessionFromRequest } from "../../mod.ts";
+import { type SqliteDatabase, sqliteLog } from "../../src/log/sqlite.ts";
 
-/** One hub, and everyone in it. */
+/** What an object is given: of it, its storage. */
+interface State {
+  readonly storage: { readonly sql: SqliteDatabase };
+}
+
+/** One hub, and everyone in it. Its history is in the object's storage: clients resume after the object was evicted. */
 export class Room {
   readonly #handler: Handler;
 
-  constructor() {
-    const hub = createHub<{ said: string }>();
+  constructor({ storage }: State) {
+    const hub = createHub<{ said: string }>({ log: sqliteLog(storage.sql) });
     this.#handler = createHandler(hub, {
       // A real application looks a session up that nobody can guess: see examples/app.
       authenticate(request) {

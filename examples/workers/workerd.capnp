@@ -8,7 +8,7 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [ (name = "room.js", esModule = embed "dist/room.js") ],
   compatibilityDate = "2026-01-01",
-  durableObjectNamespaces = [ (className = "Room", uniqueKey = "room") ],
+  durableObjectNamespaces = [ (className = "Room", uniqueKey = "room", enableSql = true) ],
   durableObjectStorage = (inMemory = void),
   bindings = [ (name = "ROOM", durableObjectNamespace = "Room") ],
 );

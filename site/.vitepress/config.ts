@@ -25,6 +25,7 @@ const reference = [
   { text: "streamside/node", link: "/api/node/index.html" },
   { text: "streamside/postgres", link: "/api/postgres/index.html" },
   { text: "streamside/redis", link: "/api/redis/index.html" },
+  { text: "streamside/sqlite", link: "/api/sqlite/index.html" },
   { text: "streamside/testing", link: "/api/testing/index.html" },
   { text: "Every export", link: "/api/all_symbols.html" },
 ].map((item) => ({ ...item, target: "_self" })); // no page of VitePress's

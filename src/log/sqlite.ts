@@ -51,7 +51,7 @@ export interface SqliteLogOptions {
    * The application's own transactions keep what the database is set to. A Durable Object has a rule of its own. Default:
    * `"normal"`.
    */
-  readonly synchronous?: Synchronous;
+  readonly synchronous?: "normal" | "full";
   /**
    * How long a send waits, in ms, while the database is locked, or while a transaction of the application is open on it,
    * before it rejects with `log-unavailable`. Default: 5 000.

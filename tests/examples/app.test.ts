@@ -19,10 +19,11 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import type { Events } from "../../examples/app/events.ts";
+import type { Events, Tick } from "../../examples/app/events.ts";
 import { type Client, createClient } from "../../src/client/mod.ts";
 import { type Server, start, startWith, stop, within } from "./server.ts";
 import { runtime } from "../server-helpers.ts";
+import { skipWithoutSqlite } from "../sqlite.ts";
 
 interface Login {
   cursor: string;
@@ -499,10 +500,18 @@ describe("the example application", () => {
     assertEquals(leaving.errors(), "");
     assert(!existsSync(copy), copy);
 
-    // The next one knows who Ada is, and resets what she has: its history is a new one. Mary has logged out for good.
-    const reset = new Promise<void>((resolve) => {
-      ada.client.addEventListener("reset", () => resolve(), { once: true });
+    // The next one knows who Ada is, and goes on with its history, where the runtime has SQLite: without it, what she has
+    // is reset. Mary has logged out for good.
+    let resets = 0;
+    const back = new Promise<void>((resolve) => {
+      ada.client.addEventListener("reset", () => {
+        resets++;
+        if (skipWithoutSqlite) resolve();
+      });
+      if (!skipWithoutSqlite) ada.client.addEventListener("open", () => resolve(), { once: true });
     });
+    const ticks: Tick[] = [];
+    ada.client.addEventListener("tick", (event) => ticks.push(event.json()));
     const next = await start(runtime, {
       SOURCE: source,
       DATA: directory,
@@ -511,7 +520,18 @@ describe("the example application", () => {
     });
     try {
       ada.client.reconnect(); // it waits for its next attempt
-      await within(reset, "the reset");
+      await within(back, "the client to be back");
+      if (!skipWithoutSqlite) {
+        // Its numbers go on, too: the page sees that none is missing.
+        await ada.until(["tick"], () => true);
+        assertEquals(resets, 0);
+        const [{ n, run }] = ticks as [Tick];
+        assert(n > 1, "it has begun to count anew");
+        assertEquals(
+          ticks.map((tick) => [tick.n, tick.run]),
+          ticks.map((_, i) => [n + i, run]),
+        );
+      }
       await ada.expect(200, "GET", "session");
       await assertProblem(await mary.ask("GET", "session"), 401);
 

@@ -1,6 +1,6 @@
 /** The core and the handler on workerd, as `examples/workers` runs them. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -27,15 +27,8 @@ describe("workerd", () => {
   let worker: ChildProcess;
   let base = "";
 
-  before(async () => {
-    directory = await mkdtemp(join(tmpdir(), "streamside-workerd-"));
-    await cp(join(root, "examples/workers/workerd.capnp"), join(directory, "workerd.capnp"));
-    await promisify(execFile)(bin("esbuild"), [
-      join(root, "examples/workers/room.ts"),
-      "--bundle",
-      "--format=esm",
-      `--outfile=${join(directory, "dist/room.js")}`,
-    ]);
+  /** Serves what the directory has; the storage of its objects is there, too. */
+  async function startWorker(): Promise<void> {
     const port = await freePort();
     base = `http://127.0.0.1:${port}/api/v1/sse`;
     worker = spawn(bin("workerd"), [
@@ -43,13 +36,38 @@ describe("workerd", () => {
       join(directory, "workerd.capnp"),
       `--socket-addr=http=127.0.0.1:${port}`,
     ], { stdio: "inherit" });
-    await within(answers(`${base}/health`), "workerd to listen");
-  });
+    await within(answers(`${base}/health`), "workerd to listen", 60_000);
+  }
 
-  after(async () => {
+  async function stopWorker(): Promise<void> {
     const exited = new Promise((resolve) => worker.once("exit", resolve));
     worker.kill("SIGKILL");
     await exited;
+  }
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "streamside-workerd-"));
+    await mkdir(join(directory, "storage"));
+    const config = await readFile(join(root, "examples/workers/workerd.capnp"), "utf8");
+    const disk = `(name = "storage", disk = (path = "${
+      join(directory, "storage")
+    }", writable = true))`;
+    await writeFile(
+      join(directory, "workerd.capnp"),
+      config.replace("services = [", `services = [ ${disk},`)
+        .replace("(inMemory = void)", '(localDisk = "storage")'),
+    );
+    await promisify(execFile)(bin("esbuild"), [
+      join(root, "examples/workers/room.ts"),
+      "--bundle",
+      "--format=esm",
+      `--outfile=${join(directory, "dist/room.js")}`,
+    ]);
+    await startWorker();
+  });
+
+  after(async () => {
+    await stopWorker();
     await rm(directory, { recursive: true });
   });
 
@@ -96,6 +114,28 @@ describe("workerd", () => {
     assertMatch(missed, /data: two\nid: \S+\n\nevent: said\ndata: three\n/);
     assert(!missed.includes("data: one"));
     second.abort();
+  });
+
+  test("an object that is gone and comes back: its clients resume", async () => {
+    const stream = await fetch(`${base}/subscribe?sessionId=ada`);
+    const reader = textOf(stream);
+    assertEquals((await say("before")).status, 202);
+    const id = /data: before\nid: (\S+)\n/.exec(await reader("data: before\n"))?.[1];
+    assert(id);
+    assertEquals((await say("meanwhile")).status, 202);
+    await stopWorker();
+    await startWorker();
+
+    assertEquals((await say("after")).status, 202);
+    const leaving = new AbortController();
+    const resumed = await fetch(`${base}/subscribe?sessionId=ada`, {
+      headers: { "Last-Event-ID": id },
+      signal: leaving.signal,
+    });
+    const missed = await textOf(resumed)("data: after\n");
+    assertMatch(missed, /data: meanwhile\nid: \S+\n\nevent: said\ndata: after\n/);
+    assert(!missed.includes("streamside:reset"), missed);
+    leaving.abort();
   });
 
   test("without a session it answers 401 as problem details", async () => {

@@ -15,6 +15,7 @@ export interface State {
   syncing: boolean;
   answered: boolean;
   perSecond: number;
+  started: number;
   maxPerSecond: number;
   source: string;
   notes: string;

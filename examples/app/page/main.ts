@@ -20,6 +20,7 @@ import { type Lane, Timeline } from "./timeline.ts";
 const maxRows = 200;
 /** What the slider stands at, in events a second. */
 const rates = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+const kept = "The server was restarted meanwhile: its history is in a file, and nothing is lost.";
 const laneOf: Partial<Record<string, Lane>> = {
   syncProgress: "sync",
   syncMessage: "sync",
@@ -39,6 +40,9 @@ let me: State | undefined;
 /** When the newest tick was sent: the stories' events, which carry no time, lie beside it. */
 let newest = 0;
 let openedOnce = false;
+/** What the return before has brought, and whether the server was another one then. */
+let returned: Return | undefined;
+let isRestarted = false;
 /** The server is asked to change the rate, and has not answered yet. */
 let asking = false;
 /** The newest change of the rate that the page knows of. */
@@ -86,6 +90,8 @@ function begin(state: State): void {
   identity.token = state.token;
   tally = new Tally(showReturn);
   openedOnce = false;
+  returned = undefined;
+  isRestarted = false;
   showState(state);
   if (state.answered) readAnswer();
   show(true);
@@ -123,6 +129,13 @@ function listen(client: Client<Events>): void {
   client.addEventListener("stats", (event) => {
     const stats = event.json();
     tally.check(stats, Date.now());
+    if (me && stats.started !== me.started) {
+      // It is another one, which knows nothing of the locks and syncs of the one before.
+      me.started = stats.started;
+      isRestarted = true;
+      if (returned && !tally.catchingUp) showFound(returned);
+      void reload();
+    }
     charts.add(stats);
     showCount();
   });
@@ -279,6 +292,7 @@ function showConnection(): void {
     showProblem(undefined);
   } else if (connection && openedOnce) {
     tally.lost(now);
+    isRestarted = false;
     timeline.lost(now);
     if (connection.cut) {
       showCaught("", "The server goes on sending. Switch it back to see what you missed.");
@@ -319,6 +333,12 @@ function showCount(): void {
 /** Says what a return has brought. */
 function showReturn(found: Return): void {
   timeline.filled(Date.now());
+  returned = found;
+  showFound(found);
+  showCount();
+}
+
+function showFound(found: Return): void {
   const { away, count, first, last, took, missed, twice, reset, restarted } = found;
   const state = missed + twice > 0 ? "wrong" : "right";
   const loaded = "A reset said so, and the page has loaded the state again.";
@@ -334,10 +354,9 @@ function showReturn(found: Return): void {
     showCaught(
       state,
       `${caught}, ${grouped(missed)} missed, ${grouped(twice)} twice.`,
-      `Away for ${duration(away)}${range}.`,
+      `Away for ${duration(away)}${range}.${isRestarted ? ` ${kept}` : ""}`,
     );
   }
-  showCount();
 }
 
 /** The line below the timeline. */
