@@ -12,7 +12,9 @@ import process from "node:process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
+import type { LogPosition } from "../../mod.ts";
 import { createClient } from "../../src/client/mod.ts";
+import { sqliteLog } from "../../src/log/sqlite.ts";
 import { cases } from "../campaign.ts";
 import { type Server, start } from "../examples/server.ts";
 import { runtime, within } from "../server-helpers.ts";
@@ -156,6 +158,46 @@ describe("sqliteLog, several processes on one file", { skip }, () => {
       for (const { client } of listeners) client.close();
       server?.process.kill("SIGKILL");
       await server?.ended;
+      file.remove();
+    }
+  });
+
+  test("a process that is killed in the middle of transactions: rows and events agree", async () => {
+    const KILLS = cases("SQLITE_TRANSACTION_KILLS", 2, 30);
+    const file = new DatabaseFile();
+    const history = { events: 1_000_000, bytes: 2 ** 40, age: 2 ** 40 };
+    let running: Server | undefined;
+    try {
+      let before = 0;
+      for (let life = 0; life < KILLS; life++) {
+        running = await start("../tests/log/sqlite-transactions", {
+          FILE: file.path,
+          FIRST: `${life * 1_000_000}`,
+        });
+        const database = file.open();
+        const rows = () =>
+          database.prepare("SELECT id FROM orders ORDER BY id").all().map(({ id }) => `${id}`);
+        const enough = before + 1 + Math.random() * 100;
+        await untilSlow(() => rows().length >= enough, "some transactions");
+        running.process.kill("SIGKILL");
+        await running.ended;
+        const log = sqliteLog(database, { history });
+        const events: string[] = [];
+        for (let after: LogPosition = { position: 0 };;) {
+          const next = await log.read(after, 1_000);
+          if (!next || next.length === 0) break;
+          events.push(...next.map(({ record }) => record.data));
+          after = next.at(-1)!;
+        }
+        assertEquals(events, rows());
+        assert(events.length > before);
+        before = events.length;
+        log.close!();
+        file.close(database);
+      }
+    } finally {
+      running?.process.kill("SIGKILL");
+      await running?.ended;
       file.remove();
     }
   });
