@@ -147,6 +147,7 @@ class SqliteLog implements Log {
   #waiting: Waiting[] = [];
   #pendingBytes = 0;
   #isFlushing = false;
+  #isPrompted = false;
   #flushAgain: ReturnType<typeof setTimeout> | undefined;
   /** How often in a row nothing could be appended. */
   #refusals = 0;
@@ -205,10 +206,7 @@ class SqliteLog implements Log {
     return new Promise((resolve, reject) => {
       const deadline = performance.now() + this.#appendTimeout;
       this.#waiting.push({ ...rest, text, bytes, deadline, resolve, reject });
-      if (this.#isFlushing) return;
-      this.#isFlushing = true;
-      // All that is sent in one turn is one transaction.
-      queueMicrotask(() => this.#flush());
+      this.#flushSoon();
     });
   }
 
@@ -307,7 +305,21 @@ class SqliteLog implements Log {
 
   // ------------------------------------------------------------------------------------------------- appending
 
+  /** All that is sent in one turn is one transaction. */
+  #flushSoon(): void {
+    // What was in the way may have gone: who sends between two transactions has no need to wait for a timer.
+    if (this.#isFlushing && (this.#flushAgain === undefined || this.#isPrompted)) return;
+    this.#isFlushing = true;
+    this.#isPrompted = true;
+    queueMicrotask(() => {
+      this.#isPrompted = false;
+      this.#flush();
+    });
+  }
+
   #flush(): void {
+    clearTimeout(this.#flushAgain);
+    this.#flushAgain = undefined;
     const began = performance.now();
     let wereMissing = false;
     while (this.#waiting.length > 0) {

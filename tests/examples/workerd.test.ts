@@ -49,13 +49,10 @@ describe("workerd", () => {
     directory = await mkdtemp(join(tmpdir(), "streamside-workerd-"));
     await mkdir(join(directory, "storage"));
     const config = await readFile(join(root, "examples/workers/workerd.capnp"), "utf8");
-    const disk = `(name = "storage", disk = (path = "${
-      join(directory, "storage")
-    }", writable = true))`;
+    const path = JSON.stringify(join(directory, "storage"));
     await writeFile(
       join(directory, "workerd.capnp"),
-      config.replace("services = [", `services = [ ${disk},`)
-        .replace("(inMemory = void)", '(localDisk = "storage")'),
+      config.replace('"examples/workers/dist"', path),
     );
     await promisify(execFile)(bin("esbuild"), [
       join(root, "examples/workers/room.ts"),

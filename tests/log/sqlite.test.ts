@@ -524,6 +524,7 @@ describe("hub.within on sqliteLog", () => {
         appended.push(`own ${i}`);
         sends.push(log.append(event(`own ${i}`)));
       }
+      if (Math.random() < 0.1) await turns(1);
     }
     await Promise.all(sends);
     const rows = database.prepare("SELECT id FROM orders ORDER BY id").all().map(({ id }) =>
