@@ -66,7 +66,12 @@ const expected: Record<string, (Run | Elsewhere)[] | string> = {
     {
       text: ["", " -- cpu rate", " -- --write cpu", " -- --quick", " -- --rounds 5 send"]
         .map((options) => `npm run bench${options}`)
-        .concat("npm run bench:logs", "npm run bench:runs", "npm run bench:channels").join("\n"),
+        .concat(
+          "npm run bench:logs",
+          "npm run bench:runs",
+          "npm run bench:channels",
+          "npm run bench:sqlite",
+        ).join("\n"),
       because: "it takes minutes of a quiet machine, and the first writes into the page",
     },
   ],
