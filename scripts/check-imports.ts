@@ -24,7 +24,12 @@ const client = new Set(
 );
 const cli = reach("src/cli/mod.ts");
 /** Logs that are elsewhere. Their clients are the user's, passed in: no package is imported for them. */
-const logs = ["src/log/redis.ts", "src/log/jetstream.ts", "src/log/postgres.ts", "src/log/sqlite.ts"];
+const logs = [
+  "src/log/redis.ts",
+  "src/log/jetstream.ts",
+  "src/log/postgres.ts",
+  "src/log/sqlite.ts",
+];
 const faults = [
   ...[...server].filter(foreign).map((name) => `mod.ts reaches ${name}`),
   ...[...client].filter(foreign).map((name) => `src/client/mod.ts reaches ${name}`),
