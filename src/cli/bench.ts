@@ -6,6 +6,7 @@
  */
 import { createParser } from "../client/parser.ts";
 import { isStream, refusalOf } from "../client/refusal.ts";
+import { limited } from "./limit.ts";
 import { headersOf, numberOf, reasonOf, urlOf } from "./options.ts";
 import type { Command } from "./run.ts";
 import { coloured, CommandError, print, tell } from "./terminal.ts";
@@ -73,9 +74,10 @@ Exit code: 0 when it streams; 1 if it was refused, held back or cut.`,
     headers.set("Accept", "text/event-stream");
     tell(`opens ${count} connections to ${url}, reads for ${seconds} s, and closes them`);
 
-    const signal = AbortSignal.any([stopped, AbortSignal.timeout(seconds * 1000)]);
-    const all = await Promise.all(
-      Array.from({ length: count }, () => watch(url, headers, signal)),
+    const all = await limited(
+      stopped,
+      seconds * 1000,
+      (signal) => Promise.all(Array.from({ length: count }, () => watch(url, headers, signal))),
     );
     if (stopped.aborted) return;
     const { lines, faults } = report(all, seconds);

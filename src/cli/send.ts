@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { limited } from "./limit.ts";
 import { headersOf, reasonOf, urlOf } from "./options.ts";
 import type { Command } from "./run.ts";
 import { CommandError, json, print, UsageError } from "./terminal.ts";
@@ -59,15 +60,17 @@ Exit code: 0 when the event is in the log; 1 if the server refused or gave no an
     let response: Response;
     let text: string;
     try {
-      response = await fetch(url, {
-        method: "POST",
-        headers,
-        body: JSON.stringify({ session, channel, all, event, data }),
-        // Sent on to another address, the event would not be where the user said.
-        redirect: "manual",
-        signal: AbortSignal.any([stopped, AbortSignal.timeout(LIMIT)]),
+      [response, text] = await limited(stopped, LIMIT, async (signal) => {
+        const response = await fetch(url, {
+          method: "POST",
+          headers,
+          body: JSON.stringify({ session, channel, all, event, data }),
+          // Sent on to another address, the event would not be where the user said.
+          redirect: "manual",
+          signal,
+        });
+        return [response, await response.text()];
       });
-      text = await response.text();
     } catch (error) {
       throw new CommandError(
         `no answer from ${url}: ${

@@ -215,6 +215,23 @@ test("a reader of the pipe that goes ends listen with 0, and without an error", 
   });
 });
 
+test("bench ends after its seconds, also where the runtime has collected its garbage meanwhile", {
+  skip: runtime !== "node" && "only Node's collector can be called from outside",
+}, () =>
+  withService({}, async ({ base }) => {
+    const collecting = "data:text/javascript,setInterval(gc, 20).unref()";
+    const run = new Run([
+      process.execPath,
+      ...["--expose-gc", "--import", "tsx", "--import", collecting, "src/cli/mod.ts"],
+      ...["bench", `${base}/subscribe`, "--header", "X-Session-Id: ada", "--seconds", "1"],
+    ]);
+    try {
+      await run.ends(0);
+    } finally {
+      run.child.kill("SIGKILL");
+    }
+  }));
+
 test("bench tells a server that streams from one that is held back or cut", async () => {
   await withService({ hub: { heartbeat: 100 } }, async ({ base, server }) => {
     /** A proxy that holds bytes back: for a time, or for good. */
