@@ -412,6 +412,9 @@ class SharedClient extends ClientTarget<SharedClientOptions> {
  * A tab that comes with its own `lastEventId` catches up by a second connection. If the server refuses it, or it does
  * not succeed within the `timeout`, the tab raises `reset` and goes on with the others.
  *
+ * It is not for the route of a run: a tab that comes in the middle hears the rest alone, and closes as if that were all.
+ * Use `createClient` there.
+ *
  * @example
  * ```ts
  * import { createSharedClient } from "streamside/client";

@@ -21,6 +21,7 @@ import { Appends, newTag, type PendingRecord, RETRY, sizeOf } from "./appends.ts
 import { closed } from "./closed.ts";
 import { newEpoch } from "./cursor.ts";
 import { boundsOf, type HistoryOptions } from "./history.ts";
+import { inTime } from "./in-time.ts";
 import type { Log, LogFollower } from "./log.ts";
 import type { LogEntry, LogPosition, LogRecord } from "./record.ts";
 import { RedisPresence } from "./redis-presence.ts";
@@ -173,12 +174,12 @@ class RedisLog implements Log {
       ...waiting,
       name,
       history: options.runHistory,
-      run: (script, keys, args) => inTime(this.#evaluate(script, keys, args)),
+      run: (script, keys, args) => answered(this.#evaluate(script, keys, args)),
       followed: () => this.#followed(),
     });
     this.presence = new RedisPresence(
       name,
-      (script, keys, args) => inTime(this.#evaluate(script, keys, args)),
+      (script, keys, args) => answered(this.#evaluate(script, keys, args)),
     );
   }
 
@@ -354,7 +355,7 @@ class RedisLog implements Log {
     const loop = this.#loop;
     const told = this.#told;
     const look = this.#run(LOOK, `${told?.head.position ?? 0}`);
-    const [found, tag] = await inTime(look) as [unknown, string];
+    const [found, tag] = await answered(look) as [unknown, string];
     if (this.#loop !== loop || this.#told !== told) return;
     let place = placeOf(found);
     if (told !== undefined && place.epoch === told.epoch) {
@@ -440,7 +441,7 @@ class Following {
     for (const [stream] of streams) args.push(stream);
     for (const [, after] of streams) args.push(`${after}-0`);
     const answer = this.#client.then((client) => senderOf(client)("XREAD", ...args));
-    const found = streamsOf(await inTime(answer));
+    const found = streamsOf(await answered(answer));
     const answers = streams.map(([stream]) => found.get(stream) ?? []);
     const entries = answers.flat();
     let bytes = 0;
@@ -469,20 +470,9 @@ class Following {
   }
 }
 
-/** An answer that has to come: a connection may be dead without anybody knowing. */
-async function inTime<T>(answer: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`Redis has not answered for ${BLOCK + GRACE} ms`)),
-      BLOCK + GRACE,
-    );
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** An answer of Redis. The client does not tell when its connection is dead. */
+function answered<T>(answer: Promise<T>): Promise<T> {
+  return inTime("Redis", answer, BLOCK + GRACE);
 }
 
 interface AnyClient {
