@@ -331,6 +331,22 @@ describe("sqliteLog, and a transaction of the application", () => {
     },
   );
 
+  scene(
+    "who sends after it has ended has what waited for it appended, without a timer",
+    async (scene) => {
+      const [log, database] = scene.open();
+      let appended = 0;
+      const append = () => void log.append(event("x")).then(() => appended++);
+      database.exec("BEGIN");
+      append();
+      await Promise.resolve();
+      database.exec("COMMIT");
+      append();
+      for (let i = 0; i < 10; i++) await Promise.resolve();
+      assertEquals(appended, 2);
+    },
+  );
+
   scene("one that stays open: sends reject, say why, and are not in the log", async (scene) => {
     const [log, database] = scene.open({ appendTimeout: 50 });
     await log.append(event("before"));
@@ -356,6 +372,7 @@ describe("sqliteLog, and a transaction of the application", () => {
     database.exec("ROLLBACK");
     await within(append, "the append");
     await until(() => told.opened.length === 1, "the log to open");
+    assertEquals(told.failures, []);
     assertEquals(await held(log), ["a"]);
   });
 
@@ -710,6 +727,19 @@ describe("sqliteLog says what is wrong, and what to do", () => {
 // ------------------------------------------------------------------------------------------------------ its size
 
 describe("the size of sqliteLog", () => {
+  scene("an answer is bounded, whatever the size of events", async (scene) => {
+    const [log] = scene.open();
+    for (const letter of "abcde") await log.append(event(letter.repeat(600_000)));
+    const counts: number[] = [];
+    for (let after: LogPosition = { position: 0 };;) {
+      const next = await log.read(after, 100);
+      if (next!.length === 0) break;
+      counts.push(next!.length);
+      after = next!.at(-1)!;
+    }
+    assertEquals(counts, [2, 2, 1]);
+  });
+
   scene("the file keeps within its history, since pages are used again", async (scene) => {
     const [log] = scene.open({ history: { bytes: 500_000 } });
     const sizes: number[] = [];
