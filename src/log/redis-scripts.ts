@@ -5,8 +5,10 @@
  * stream cannot: the epoch, the head, what was trimmed, and how many bytes are held. The sorted set knows which batches
  * and idempotency keys were appended lately, by position.
  *
- * Fields of an entry: `r` the record as JSON, `m` its tag, its size and its time (ms) with spaces between. They are one
- * field, since each takes a follower time to read. Where an epoch begins, `e` stands in place of `r`.
+ * Fields of an entry: `r` the record as JSON, `m` its tag, its size, its time (ms) and the tag of the entry before it, with
+ * spaces between. They are one field, since each takes a follower time to read. Where an epoch begins, `e` stands in place
+ * of `r`. By the tag before, who follows the stream sees that it goes on where it stood: after a loss, other entries may
+ * have got the positions up to there and beyond.
  *
  * Lua writes whole numbers below 10^14 with all their digits. A log that takes a million entries a second gets there in
  * three years.
@@ -48,7 +50,7 @@ local function tagOf(entry)
   return m and string.match(m, '^%S+')
 end
 local function sizeOf(entry) return tonumber(string.match(field(entry, 'm'), ' (%d+) ')) end
-local function timeOf(entry) return tonumber(string.match(field(entry, 'm'), '%d+$')) end
+local function timeOf(entry) return tonumber(string.match(field(entry, 'm'), '^%S+ %d+ (%d+)')) end
 local function positionOf(entry) return tonumber(string.match(entry[1], '^%d+')) end
 local known = redis.call('HMGET', meta, 'epoch', 'head', 'headTag', 'start', 'startTag', 'bytes', 'aged')
 local epoch, head, headTag = known[1], tonumber(known[2]), known[3]
@@ -61,7 +63,7 @@ end
 local function begin(name, after, tag)
   -- The entry says to who follows the stream that another epoch begins.
   epoch, head, headTag, start, startTag, bytes, aged = name, after + 1, tag, after + 1, tag, 0, now()
-  redis.call('XADD', stream, head .. '-0', 'e', epoch, 'm', tag .. ' 0 ' .. tostring(aged))
+  redis.call('XADD', stream, head .. '-0', 'e', epoch, 'm', tag .. ' 0 ' .. tostring(aged) .. ' -')
   redis.call('XTRIM', stream, 'MINID', head .. '-0')
   redis.call('DEL', recent)
   keep()
@@ -146,7 +148,7 @@ for i = 9, #ARGV, 4 do
     if not earlier then
       if key ~= '' then redis.call('ZADD', recent, position, 'k' .. key) end
       redis.call('XADD', stream, position .. '-0', 'r', ARGV[i + 2],
-        'm', ARGV[i] .. ' ' .. ARGV[i + 1] .. ' ' .. time)
+        'm', ARGV[i] .. ' ' .. ARGV[i + 1] .. ' ' .. time .. ' ' .. headTag)
       count, bytes = count + 1, bytes + ARGV[i + 1]
       headTag = ARGV[i]
     end

@@ -329,8 +329,9 @@ class RedisLog implements Log {
     }
     const found = entries!.map(entryOf);
     const [first] = found;
-    // Another epoch begins, or what comes next was trimmed before it was read.
-    if (found.includes(undefined) || first!.position !== head.position + 1) {
+    // Another epoch begins, or what comes next was trimmed before it was read, or the log has lost what was told.
+    const goesOn = first?.position === head.position + 1 && tagBefore(entries![0]) === head.tag;
+    if (found.includes(undefined) || !goesOn) {
       await this.#look();
       if (this.#told?.epoch !== epoch || this.#told.head !== head) return;
       const [id] = entries![0] as [string];
@@ -529,9 +530,15 @@ function entryOf(entry: unknown): LogEntry | undefined {
   const [id] = entry as [string];
   const { r, m } = fieldsOf(entry);
   if (r === undefined || m === undefined) return undefined;
-  const tag = m.slice(0, m.indexOf(" "));
-  const time = Number(m.slice(m.lastIndexOf(" ") + 1));
-  return { position: parseInt(id), tag, time, record: recordOf(r) };
+  const afterTag = m.indexOf(" ");
+  const time = Number(m.slice(m.indexOf(" ", afterTag + 1) + 1, m.lastIndexOf(" ")));
+  return { position: parseInt(id), tag: m.slice(0, afterTag), time, record: recordOf(r) };
+}
+
+/** The tag of the entry that stood before this one when it was appended. */
+function tagBefore(entry: unknown): string | undefined {
+  const { m } = fieldsOf(entry);
+  return m?.slice(m.lastIndexOf(" ") + 1);
 }
 
 /** A record as JSON. To leave out a key that is not there would take longer than all the rest. */
