@@ -11,6 +11,7 @@ const used = [
   "./node",
   "./postgres",
   "./redis",
+  "./sqlite",
   "./testing",
 ];
 
@@ -25,6 +26,7 @@ export async function roundTrip(entries) {
   assert.throws(() => entries["./jetstream"].jetStreamLog({}), { code: "invalid-argument" });
   assert.throws(() => entries["./postgres"].postgresLog({}), { code: "invalid-argument" });
   assert.throws(() => entries["./redis"].redisLog({}), { code: "invalid-argument" });
+  assert.throws(() => entries["./sqlite"].sqliteLog({}), { code: "invalid-argument" });
 
   const hub = createHub();
   const handler = createHandler(hub, {
